@@ -1,0 +1,2 @@
+//! From source text to a module ready to run.
+#![forbid(unsafe_code)]

@@ -1,0 +1,30 @@
+//! Vector IR: functions in structured form over scalar integers, vectors and masks.
+//!
+//! # Meaning
+//! A function is a block of statements, run in order. Every value is defined once and visible from its
+//! definition to the end of its block (and of the blocks inside). Loops carry values; there is no other
+//! control flow but [`Stmt::If`]. Nothing is reassociated, contracted or reordered by a back end in a way that
+//! changes a bit.
+//!
+//! * **Int**: a 64-bit signed scalar for addresses, counts and indices; arithmetic wraps.
+//! * **Vec**: 1 to 16 lanes of one element type. One lane is a scalar in a vector register.
+//! * **Mask**: one truth value a lane; it remembers the width of the elements it was made for, because targets
+//!   without mask registers keep it as lanes of that width.
+//!
+//! Floats follow IEEE 754, round to nearest even, denormals kept. `max(a, b)` is `a > b ? a : b` and `min(a, b)` is
+//! `a < b ? a : b`, so the second operand wins for NaN and equal zeros. Comparisons with NaN are false, except `ne`.
+//! NaN payloads are outside the promise. Integer lanes wrap. Memory is little-endian; loads and stores may be
+//! unaligned; masked-off lanes touch no memory, and load as zero. Distinct buffers do not overlap; a function sees its own
+//! stores in order.
+//!
+//! Kernels and phases are called as `extern "C" fn(args: *const i64)`, with one 64-bit word for each
+//! parameter; a segment is a [`dlc_abi::SegmentFn`]. Kernels call nothing.
+
+mod build;
+mod data;
+
+pub use build::FunctionBuilder;
+pub use data::{
+    Addr, Block, Carried, Compare, Elem, FoldOp, FuncId, Function, FunctionKind, Inst, IntOp,
+    IntWidth, Loop, MaskOp, Module, ShiftOp, Stmt, Storage, Type, Val, VecBinary, VecUnary,
+};

@@ -1,0 +1,2 @@
+//! Passes over the intermediate representations.
+#![forbid(unsafe_code)]

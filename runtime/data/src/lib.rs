@@ -1,0 +1,2 @@
+//! Data sets: readers, seeded shuffling, batching.
+#![forbid(unsafe_code)]
