@@ -1,2 +1,9 @@
-//! Machine code: two back ends behind one trait, and the module that holds it.
-#![forbid(unsafe_code)]
+//! Machine code: two back ends behind one trait, and the module that holds what they make.
+//!
+//! A [`Backend`] turns one function of vector IR into bytes and relocations. It is stateless and may be called from
+//! several threads. `jit` places the bytes in executable memory.
+#![deny(unsafe_code)]
+
+mod backend;
+
+pub use backend::{Backend, CodegenError, Compiled, Relocation};
