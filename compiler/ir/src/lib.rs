@@ -9,8 +9,10 @@
 //! and [`math`] the one definition of every transcendental function.
 #![forbid(unsafe_code)]
 
+pub mod affine;
 pub mod entity;
 pub mod graph;
+pub mod layout;
 pub mod math;
 pub mod scalar;
 pub mod target;
