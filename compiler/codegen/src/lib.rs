@@ -5,5 +5,7 @@
 #![deny(unsafe_code)]
 
 mod backend;
+mod legalize;
 
 pub use backend::{Backend, CodegenError, Compiled, Relocation};
+pub use legalize::legalize;
