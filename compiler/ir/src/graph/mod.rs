@@ -16,8 +16,13 @@
 //! * Comparisons with NaN are false, except `ne`. NaN payloads are outside the promise.
 //! * Terms excluded by a [`Guard`], a [`Congruence`] or [`Fill::Skip`] do not exist; `Fill::Value` terms do.
 
+mod build;
 mod data;
+pub mod infer;
+pub mod ops;
+pub mod range;
 
+pub use build::{GraphBuilder, number_literal};
 pub use data::{
     BinaryOp, Combine, Compare, Congruence, Contract, Fill, Gather, Graph, Guard, InputRole,
     Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read, Stage, UnaryOp,
