@@ -17,13 +17,14 @@ pub const BARRIER_OK: i32 = 0;
 /// It must not unwind: generated code carries no unwind tables.
 pub type BarrierFn = unsafe extern "C" fn(context: *const StepContext, part: i64) -> i32;
 
-/// Runs one part of a segment. Parts `0..parts` run concurrently with the same context;
-/// any number of parts gives the same bits. Returns one of the `STATUS_` values.
+/// Runs one part of a segment. Parts `0..parts` run concurrently, with contexts that differ in
+/// [`StepContext::error`] alone; any number of parts gives the same bits. Returns one of the `STATUS_` values.
 pub type SegmentFn =
     unsafe extern "C" fn(context: *const StepContext, part: i64, parts: i64) -> i32;
 
-/// Where a segment notes the first bad index it meets. Racing writers may each store their own
-/// finding; one of them survives whole in each field.
+/// Where a part notes the first bad index it meets. The runtime gives each part a slot of its own, zeroed before
+/// the step, so that the fields of two findings never mix. A segment that has noted one may clamp the index and run
+/// on to its end; no later segment of the step runs then.
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorSlot {
@@ -54,7 +55,7 @@ pub struct StepContext {
     pub scratch: *mut u8,
     /// Bytes of scratch a part owns; at least the manifest's `scratch_bytes`. Offset 40.
     pub scratch_stride: i64,
-    /// Where a bad index is noted. Offset 48.
+    /// Where this part notes a bad index. Offset 48.
     pub error: *mut ErrorSlot,
 }
 
