@@ -5,7 +5,11 @@
 #![deny(unsafe_code)]
 
 mod backend;
+mod cranelift;
+mod jit;
 mod legalize;
 
 pub use backend::{Backend, CodegenError, Compiled, Relocation};
+pub use cranelift::{CraneliftBackend, CraneliftOptions};
+pub use jit::{JitCode, JitStats, KernelFn, compile_jit};
 pub use legalize::legalize;
