@@ -21,9 +21,11 @@ mod data;
 pub mod infer;
 pub mod ops;
 pub mod range;
+mod verify;
 
 pub use build::{GraphBuilder, number_literal};
 pub use data::{
     BinaryOp, Combine, Compare, Congruence, Contract, Fill, Gather, Graph, Guard, InputRole,
     Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read, Stage, UnaryOp,
 };
+pub use verify::VerifyError;
