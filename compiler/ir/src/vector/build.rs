@@ -134,8 +134,15 @@ impl FunctionBuilder {
         init: &[Val],
         body: impl FnOnce(&mut Self, Val, &[Val]) -> Vec<Val>,
     ) -> Vec<Val> {
+        let open = self.open_loop(trip, init);
+        let next = body(self, open.iv, &open.params);
+        self.close_loop(open, next)
+    }
+
+    /// Opens a loop of `trip` iterations; statements go into its body until [`FunctionBuilder::close_loop`].
+    pub fn open_loop(&mut self, trip: Val, init: &[Val]) -> OpenLoop {
         let iv = self.function.types.push(Type::Int);
-        let params: Vec<Val> = init
+        let params = init
             .iter()
             .map(|&val| {
                 let ty = self.ty(val);
@@ -143,8 +150,14 @@ impl FunctionBuilder {
             })
             .collect();
         self.blocks.push(Block::default());
-        let next = body(self, iv, &params);
-        let block = self.blocks.pop().expect("pushed above");
+        OpenLoop { iv, params, trip, init: init.to_vec() }
+    }
+
+    /// Closes the innermost open block, which must be that of `open`. `next` are the carried values for the next
+    /// iteration. Returns the carried values after the loop.
+    pub fn close_loop(&mut self, open: OpenLoop, next: Vec<Val>) -> Vec<Val> {
+        let OpenLoop { iv, params, trip, init } = open;
+        let body = self.blocks.pop().expect("the loop's block is open");
         assert_eq!(next.len(), init.len(), "one next value for each carried value");
         let carried: Vec<Carried> = (0..init.len())
             .map(|i| {
@@ -153,17 +166,38 @@ impl FunctionBuilder {
             })
             .collect();
         let results = carried.iter().map(|carried| carried.result).collect();
-        self.push(Stmt::Loop(Box::new(Loop { iv, trip, carried, body: block })));
+        self.push(Stmt::Loop(Box::new(Loop { iv, trip, carried, body })));
         results
     }
 
     /// Statements that run only if `cond` is not zero.
     pub fn if_nonzero(&mut self, cond: Val, then: impl FnOnce(&mut Self)) {
-        self.blocks.push(Block::default());
+        self.open_if();
         then(self);
-        let block = self.blocks.pop().expect("pushed above");
-        self.push(Stmt::If { cond, then: block });
+        self.close_if(cond);
     }
+
+    /// Opens the block of a conditional; statements go into it until [`FunctionBuilder::close_if`].
+    pub fn open_if(&mut self) {
+        self.blocks.push(Block::default());
+    }
+
+    /// Closes the innermost open block as one that runs only if `cond`, defined before it, is not zero.
+    pub fn close_if(&mut self, cond: Val) {
+        let then = self.blocks.pop().expect("the conditional's block is open");
+        self.push(Stmt::If { cond, then });
+    }
+}
+
+/// A loop whose body is being built.
+#[derive(Debug)]
+pub struct OpenLoop {
+    /// The iteration number.
+    pub iv: Val,
+    /// The carried values inside the body.
+    pub params: Vec<Val>,
+    trip: Val,
+    init: Vec<Val>,
 }
 
 /// The type of an operation's result. Operands of wrong types are found by the verifier, not here.

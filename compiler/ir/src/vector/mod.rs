@@ -23,7 +23,7 @@
 mod build;
 mod data;
 
-pub use build::FunctionBuilder;
+pub use build::{FunctionBuilder, OpenLoop};
 pub use data::{
     Addr, Block, Carried, Compare, Elem, FoldOp, FuncId, Function, FunctionKind, Inst, IntOp,
     IntWidth, Loop, MaskOp, Module, ShiftOp, Stmt, Storage, Type, Val, VecBinary, VecUnary,
