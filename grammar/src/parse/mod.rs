@@ -3,6 +3,7 @@
 //! The text is looked over once ([`crate::lex`]), matched against `dl.pest`, and lowered. The grammar matches every
 //! text: an item or a statement that cannot be read matches a `bad_` rule, and is read again by itself with a probe
 //! rule to find out how far it was understood and what would have been read there.
+mod expected;
 mod report;
 
 use crate::ast::File;
