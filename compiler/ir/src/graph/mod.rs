@@ -19,7 +19,10 @@
 mod build;
 mod data;
 pub mod infer;
+mod lex;
 pub mod ops;
+mod parse;
+mod print;
 pub mod range;
 mod verify;
 
@@ -28,4 +31,5 @@ pub use data::{
     BinaryOp, Combine, Compare, Congruence, Contract, Fill, Gather, Graph, Guard, InputRole,
     Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read, Stage, UnaryOp,
 };
+pub use parse::{ParseError, parse};
 pub use verify::VerifyError;
