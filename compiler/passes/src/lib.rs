@@ -1,6 +1,18 @@
 //! Passes over the intermediate representations.
 //!
-//! [`pass`] is what all passes have in common.
+//! [`pass`] is what all passes have in common. [`autodiff`] is called by the front end, between the loss and the optimizer.
 #![forbid(unsafe_code)]
 
+pub mod autodiff;
+pub mod gatherise;
 pub mod pass;
+pub mod simplify;
+
+mod access;
+pub mod collapse;
+pub mod fuse;
+pub mod memory_plan;
+pub mod relayout;
+pub mod schedule;
+pub mod vectorize;
+mod rebuild;

@@ -1,0 +1,87 @@
+//! Lets new values of parameters and state take effect: in place where every reader of the old value comes earlier, otherwise through
+//! a temporary that is copied at the end of the step.
+
+use super::build::{Assign, Draft, StagedPhase, copy_phase};
+use dlc_abi::BufferRole;
+use dlc_ir::affine::Affine;
+use dlc_ir::graph::Fill;
+use dlc_ir::tile::{BufferId, Expr, Phase};
+
+/// Carries out the draft's assignments.
+pub fn in_place(draft: &mut Draft) {
+    let assigns = std::mem::take(&mut draft.assigns);
+    let mut copies = Vec::new();
+    for assign in assigns {
+        if can_write_in_place(draft, assign) {
+            replace(draft, assign.value, assign.target);
+        } else if assign.value != assign.target {
+            let phase = copy_phase(&draft.buffers, assign.value, assign.target);
+            copies.push(StagedPhase { stage: assign.stage, phase });
+        }
+    }
+    // Copies come last of all, when no phase needs an old value any more.
+    let last = draft.phases.iter().map(|staged| staged.stage).max();
+    for mut copy in copies {
+        copy.stage = last.unwrap_or(copy.stage).max(copy.stage);
+        draft.phases.push(copy);
+    }
+}
+
+fn can_write_in_place(draft: &Draft, Assign { value, target, .. }: Assign) -> bool {
+    let buffer = &draft.buffers[value];
+    if buffer.role != BufferRole::Temporary || buffer.alias_of.is_some() || is_aliased(draft, value) {
+        return false;
+    }
+    if is_aliased(draft, target) || buffer.layout != draft.buffers[target].layout {
+        return false;
+    }
+    let Some(writer) = draft.phases.iter().position(|staged| staged.phase.writes().any(|b| b == value)) else {
+        return false;
+    };
+    // Another value may not have been put there already.
+    let taken = draft.phases.iter().any(|staged| staged.phase.writes().any(|b| b == target));
+    let later_reader = draft.phases[writer + 1..].iter().any(|staged| staged.phase.reads().any(|b| b == target));
+    !taken && !later_reader && reads_only_its_own_point(&draft.phases[writer].phase, target)
+}
+
+fn is_aliased(draft: &Draft, buffer: BufferId) -> bool {
+    draft.buffers.values().any(|other| other.alias_of == Some(buffer))
+}
+
+/// Whether each point of the phase reads of `target` only the element that it writes. A reduction reads elements of other points.
+fn reads_only_its_own_point(phase: &Phase, target: BufferId) -> bool {
+    phase.exprs.values().all(|node| match &node.expr {
+        Expr::Load { buffer, subs, fill } => {
+            *buffer != target
+                || (*subs == Affine::identity(phase.n_space) && *fill == Fill::InRange && phase.reduction.is_none())
+        }
+        Expr::Gather { buffer, .. } => *buffer != target,
+        Expr::Const(_)
+        | Expr::Index(_)
+        | Expr::Extent(_)
+        | Expr::Random { .. }
+        | Expr::Reduced
+        | Expr::Unary(..)
+        | Expr::Binary(..)
+        | Expr::Compare(..)
+        | Expr::Select(..)
+        | Expr::Fma(..)
+        | Expr::Convert(_) => true,
+    })
+}
+
+fn replace(draft: &mut Draft, from: BufferId, to: BufferId) {
+    for staged in &mut draft.phases {
+        for store in &mut staged.phase.stores {
+            if store.buffer == from {
+                store.buffer = to;
+            }
+        }
+        for node in staged.phase.exprs.values_mut() {
+            match &mut node.expr {
+                Expr::Load { buffer, .. } | Expr::Gather { buffer, .. } if *buffer == from => *buffer = to,
+                _ => {}
+            }
+        }
+    }
+}

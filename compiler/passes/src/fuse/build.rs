@@ -1,0 +1,352 @@
+//! Builds one phase for every stored value: its expression, inlined down to loads.
+
+use super::roots::Roots;
+use crate::pass::PassError;
+use dlc_ir::affine::Affine;
+use dlc_ir::entity::{EntityRef, IndexVec};
+use dlc_ir::graph::{Contract, Fill, Graph, InputRole, NodeId, Op, OutputKind, Stage};
+use dlc_ir::layout::Layout;
+use dlc_ir::tile::{
+    Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
+};
+use dlc_abi::{BufferRole, Dim, ElemType, SegmentKind};
+use rustc_hash::FxHashMap;
+
+/// A phase with the stage that it belongs to.
+#[derive(Debug, Clone)]
+pub struct StagedPhase {
+    /// Part of the step.
+    pub stage: Stage,
+    /// The phase.
+    pub phase: Phase,
+}
+
+/// Phases and buffers before they are put into segments.
+#[derive(Debug)]
+pub struct Draft {
+    /// The buffers.
+    pub buffers: IndexVec<BufferId, Buffer>,
+    /// The phases in order of execution.
+    pub phases: Vec<StagedPhase>,
+    /// New values that still have to reach the leaf they are assigned to.
+    pub assigns: Vec<Assign>,
+}
+
+/// A value in a buffer that becomes the new value of a leaf.
+#[derive(Debug, Clone, Copy)]
+pub struct Assign {
+    /// Where the value lies.
+    pub value: BufferId,
+    /// The leaf's buffer.
+    pub target: BufferId,
+    /// Stage of the value.
+    pub stage: Stage,
+}
+
+/// Builds the phases of all stored values, in order, stages kept together.
+pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, PassError> {
+    let mut builder = Builder {
+        graph,
+        roots,
+        buffers: IndexVec::new(),
+        buffer_of: vec![None; graph.nodes.len()],
+        names: FxHashMap::default(),
+    };
+    let mut phases = Vec::new();
+    for (id, node) in graph.nodes.iter() {
+        if !roots.is_stored(id) {
+            continue;
+        }
+        builder.allocate(id)?;
+        if !matches!(node.op, Op::Input { .. } | Op::Reshape(_)) {
+            phases.push(StagedPhase { stage: node.stage, phase: builder.phase_of(id)? });
+        }
+    }
+    let mut assigns = Vec::new();
+    for output in &graph.outputs {
+        let value = builder.buffer(output.value)?;
+        let stage = graph.nodes[output.value].stage;
+        match &output.kind {
+            OutputKind::Result(name) => {
+                if let Some(phase) = builder.hand_out(name, value, &phases) {
+                    phases.push(StagedPhase { stage, phase });
+                }
+            }
+            OutputKind::Assign(target) => {
+                assigns.push(Assign { value, target: builder.buffer(*target)?, stage });
+            }
+        }
+    }
+    phases.sort_by_key(|staged| staged.stage);
+    Ok(Draft { buffers: builder.buffers, phases, assigns })
+}
+
+impl Draft {
+    /// Puts the phases into one segment a stage.
+    pub fn into_program(self, graph: &Graph, max_batch: i64) -> Program {
+        let mut segments: Vec<Segment> = Vec::new();
+        for StagedPhase { stage, phase } in self.phases {
+            let (kind, suffix) = match stage {
+                Stage::Forward => (SegmentKind::Forward, "forward"),
+                Stage::Backward => (SegmentKind::Backward, "backward"),
+                Stage::Update => (SegmentKind::Update, "update"),
+            };
+            if segments.last().is_none_or(|segment| segment.kind != kind) {
+                let name = format!("{}.{suffix}", graph.name);
+                segments.push(Segment { name, kind, phases: Vec::new() });
+            }
+            segments.last_mut().expect("pushed above").phases.push(phase);
+        }
+        Program {
+            name: graph.name.clone(),
+            shards: graph.shards,
+            class: graph.class,
+            max_batch,
+            buffers: self.buffers,
+            segments,
+            arena_bytes: 0,
+        }
+    }
+}
+
+/// A phase that copies a buffer element by element.
+pub fn copy_phase(buffers: &IndexVec<BufferId, Buffer>, from: BufferId, to: BufferId) -> Phase {
+    let shape = buffers[from].shape.clone();
+    let subs = Affine::identity(shape.len());
+    let mut exprs = IndexVec::new();
+    let load = Expr::Load { buffer: from, subs: subs.clone(), fill: Fill::InRange };
+    let value = exprs.push(Node { expr: load, elem: buffers[from].elem });
+    Phase {
+        name: format!("copy {}", buffers[to].name),
+        n_space: shape.len(),
+        axes: shape,
+        exprs,
+        reduction: None,
+        stores: vec![Store { buffer: to, subs, value }],
+        schedule: Schedule::default(),
+        barrier_before: false,
+    }
+}
+
+struct Builder<'a> {
+    graph: &'a Graph,
+    roots: &'a Roots,
+    buffers: IndexVec<BufferId, Buffer>,
+    buffer_of: Vec<Option<BufferId>>,
+    /// How often a name has been asked for, so that each is unique.
+    names: FxHashMap<String, u32>,
+}
+
+impl Builder<'_> {
+    fn unique_name(&mut self, wanted: &str) -> String {
+        let count = self.names.entry(wanted.to_string()).or_insert(0);
+        *count += 1;
+        if *count == 1 { wanted.to_string() } else { format!("{wanted}#{count}") }
+    }
+
+    fn buffer(&self, id: NodeId) -> Result<BufferId, PassError> {
+        self.buffer_of[id.index()]
+            .ok_or_else(|| PassError::bug("fuse", format!("{id} is used before it has a buffer")))
+    }
+
+    fn allocate(&mut self, id: NodeId) -> Result<(), PassError> {
+        let node = &self.graph.nodes[id];
+        let (role, wanted, alias_of) = match &node.op {
+            Op::Input { name, role } => {
+                let role = match role {
+                    InputRole::Data => BufferRole::Input,
+                    InputRole::Param => BufferRole::Param,
+                    InputRole::State => BufferRole::State,
+                };
+                (role, name.clone(), None)
+            }
+            Op::Reshape(operand) => {
+                (BufferRole::Temporary, format!("{} reshaped", node.origin.name), Some(self.buffer(*operand)?))
+            }
+            _ => (BufferRole::Temporary, node.origin.name.clone(), None),
+        };
+        let wanted = match (role, wanted.is_empty()) {
+            (_, true) => format!("tmp{}", id.index()),
+            // Temporaries carry a mark, so that they can never take the name of a leaf or a result.
+            (BufferRole::Temporary, false) => format!("~{wanted}"),
+            (_, false) => wanted,
+        };
+        let name = self.unique_name(&wanted);
+        let buffer = Buffer {
+            name,
+            role,
+            elem: node.elem,
+            shape: node.shape.clone(),
+            layout: node.layout.clone(),
+            alias_of,
+            arena_offset: None,
+        };
+        self.buffer_of[id.index()] = Some(self.buffers.push(buffer));
+        Ok(())
+    }
+
+    /// Makes a result out of a value: its own buffer if it is a plain temporary, otherwise a copy.
+    fn hand_out(&mut self, name: &str, value: BufferId, phases: &[StagedPhase]) -> Option<Phase> {
+        let written = phases.iter().any(|staged| staged.phase.writes().any(|buffer| buffer == value));
+        let buffer = &mut self.buffers[value];
+        if buffer.role == BufferRole::Temporary && written {
+            buffer.role = BufferRole::Output;
+            buffer.name = name.to_string();
+            return None;
+        }
+        let copy = Buffer {
+            name: name.to_string(),
+            role: BufferRole::Output,
+            elem: buffer.elem,
+            shape: buffer.shape.clone(),
+            layout: Layout::row_major(buffer.shape.len()),
+            alias_of: None,
+            arena_offset: None,
+        };
+        let to = self.buffers.push(copy);
+        Some(copy_phase(&self.buffers, value, to))
+    }
+
+    fn phase_of(&mut self, id: NodeId) -> Result<Phase, PassError> {
+        let node = &self.graph.nodes[id];
+        let n_space = node.shape.len();
+        let mut lowering = Lowering { builder: self, root: id, anchor: None, exprs: IndexVec::new(), memo: FxHashMap::default() };
+        let mut axes = node.shape.clone();
+        let mut reduction = None;
+        if let Some(anchor) = lowering.builder.roots.anchor(id)
+            && let Op::Contract(contract) = &lowering.builder.graph.nodes[anchor].op
+        {
+            axes = contract.space.clone();
+            reduction = Some(lowering.reduction(contract)?);
+            lowering.anchor = Some(anchor);
+        }
+        let identity = Affine::identity(n_space);
+        let value = lowering.value(id, &identity)?;
+        let exprs = lowering.exprs;
+        let buffer = self.buffer(id)?;
+        Ok(Phase {
+            name: self.buffers[buffer].name.trim_start_matches('~').to_string(),
+            axes,
+            n_space,
+            exprs,
+            reduction,
+            stores: vec![Store { buffer, subs: identity, value }],
+            schedule: Schedule::default(),
+            barrier_before: false,
+        })
+    }
+}
+
+/// Lowers one root's tree of nodes to scalar expressions.
+struct Lowering<'b, 'a> {
+    builder: &'b Builder<'a>,
+    root: NodeId,
+    anchor: Option<NodeId>,
+    exprs: IndexVec<ExprId, Node>,
+    memo: FxHashMap<(NodeId, Vec<Affine>), ExprId>,
+}
+
+impl Lowering<'_, '_> {
+    fn push(&mut self, expr: Expr, elem: ElemType) -> ExprId {
+        self.exprs.push(Node { expr, elem })
+    }
+
+    fn reduction(&mut self, contract: &Contract) -> Result<Reduction, PassError> {
+        let order = contract.order.ok_or_else(|| PassError::bug("fuse", "a contraction without an order"))?;
+        if contract.normal_form().is_none() || !contract.congruences.is_empty() {
+            return Err(PassError::bug("fuse", "a contraction that is not in normal form"));
+        }
+        let mut factors = Vec::new();
+        for read in &contract.reads {
+            let factor = if self.builder.roots.is_stored(read.value) {
+                self.load(read.value, read.subs.clone(), read.fill)?
+            } else {
+                self.inline(read.value, &read.subs)?
+            };
+            factors.push(factor);
+        }
+        Ok(Reduction { combine: contract.combine, factors, guards: contract.guards.clone(), order })
+    }
+
+    fn load(&mut self, id: NodeId, subs: Vec<Affine>, fill: Fill) -> Result<ExprId, PassError> {
+        let buffer = self.builder.buffer(id)?;
+        Ok(self.push(Expr::Load { buffer, subs, fill }, self.builder.graph.nodes[id].elem))
+    }
+
+    /// The value of a node at the point whose coordinates along the node's axes are `at`.
+    fn inline(&mut self, id: NodeId, at: &[Affine]) -> Result<ExprId, PassError> {
+        let key = (id, at.to_vec());
+        if let Some(&known) = self.memo.get(&key) {
+            return Ok(known);
+        }
+        let value = if id != self.root && self.builder.roots.is_stored(id) {
+            self.load(id, at.to_vec(), Fill::InRange)?
+        } else {
+            self.value(id, at)?
+        };
+        self.memo.insert(key, value);
+        Ok(value)
+    }
+
+    fn value(&mut self, id: NodeId, at: &[Affine]) -> Result<ExprId, PassError> {
+        let node = &self.builder.graph.nodes[id];
+        let elem = node.elem;
+        let expr = match &node.op {
+            Op::Contract(_) if self.anchor == Some(id) => Expr::Reduced,
+            Op::Contract(_) | Op::Input { .. } | Op::Reshape(_) => {
+                return Err(PassError::bug("fuse", format!("{id} cannot be computed inside a phase")));
+            }
+            Op::Const(literal) => Expr::Const(*literal),
+            Op::Iota { axis } => Expr::Index(at[*axis].clone()),
+            Op::Extent(dim) => Expr::Extent(*dim),
+            Op::Random { seed, step, draw } => {
+                let (seed, step) = (self.inline(*seed, &[])?, self.inline(*step, &[])?);
+                let element = flat_index(&node.shape, at)?;
+                Expr::Random { seed, step, draw: *draw, element }
+            }
+            Op::Unary(op, a) => Expr::Unary(*op, self.inline(*a, at)?),
+            Op::Binary(op, a, b) => Expr::Binary(*op, self.inline(*a, at)?, self.inline(*b, at)?),
+            Op::Compare(op, a, b) => Expr::Compare(*op, self.inline(*a, at)?, self.inline(*b, at)?),
+            Op::Select(c, a, b) => {
+                Expr::Select(self.inline(*c, at)?, self.inline(*a, at)?, self.inline(*b, at)?)
+            }
+            Op::Fma(a, b, c) => Expr::Fma(self.inline(*a, at)?, self.inline(*b, at)?, self.inline(*c, at)?),
+            Op::Convert(a) => Expr::Convert(self.inline(*a, at)?),
+            Op::View { operand, subs, fill } => {
+                let subs: Vec<Affine> = subs.iter().map(|sub| sub.substitute(at)).collect();
+                return if self.builder.roots.is_stored(*operand) {
+                    self.load(*operand, subs, *fill)
+                } else {
+                    self.inline(*operand, &subs)
+                };
+            }
+            Op::Gather(gather) => {
+                let index_subs = gather.index_subs.iter().map(|sub| sub.substitute(at)).collect();
+                let index = self.load(gather.index, index_subs, Fill::InRange)?;
+                Expr::Gather {
+                    buffer: self.builder.buffer(gather.operand)?,
+                    subs: gather.subs.iter().map(|sub| sub.substitute(at)).collect(),
+                    axis: gather.axis,
+                    index,
+                }
+            }
+        };
+        Ok(self.push(expr, elem))
+    }
+}
+
+/// Row-major number of the element at `at`. Only the first extent may follow the batch, so the strides are fixed.
+fn flat_index(shape: &[Dim], at: &[Affine]) -> Result<Affine, PassError> {
+    let mut flat = Affine::constant(0);
+    for (axis, (extent, sub)) in shape.iter().zip(at).enumerate() {
+        let extent = match (axis, extent.as_fixed()) {
+            (_, Some(extent)) => extent,
+            (0, None) => 0,
+            (_, None) => {
+                return Err(PassError::bug("fuse", "a random draw whose inner extent follows the batch"));
+            }
+        };
+        flat = flat.times(extent).plus(sub);
+    }
+    Ok(flat)
+}

@@ -1,0 +1,154 @@
+//! Gives the operands of products the memory order that vector code wants: padding made real, and the lanes' axis innermost.
+//! Input law:  none; works on any phase whose reduction has two factors.
+//! Output law: the loads of such a phase that are plain loads have no fill, and stride 0 or 1 along the axis of the lanes.
+//! Why: a product reads each element many times, so one copy pays; the copy is blocked 16 x 16 and costs about 2 % of a product with 128 rows.
+//! Cost: O(phases); copies the operand once a step.
+//! before:  dx[i0, i1] = sum[i2] dy[i0, i2] * w[i1, i2]
+//! after:   w'[i0, i1] = w[i1, i0];  dx[i0, i1] = sum[i2] dy[i0, i2] * w'[i2, i1]
+
+use dlc_abi::{BufferRole, Dim};
+use dlc_ir::affine::Affine;
+use dlc_ir::entity::IndexVec;
+use dlc_ir::graph::{Fill, OrderKind};
+use dlc_ir::layout::Layout;
+use dlc_ir::tile::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Schedule, Store};
+
+/// Inserts a copy before each product that needs one.
+pub fn run(mut program: Program) -> Program {
+    let Program { segments, buffers, max_batch, .. } = &mut program;
+    for segment in segments {
+        let mut phases: Vec<Phase> = Vec::with_capacity(segment.phases.len());
+        for mut phase in std::mem::take(&mut segment.phases) {
+            for factor in product_loads(&phase) {
+                if let Some(copy) = copy_of(&mut phase, buffers, *max_batch, factor) {
+                    phases.push(copy);
+                }
+            }
+            phases.push(phase);
+        }
+        segment.phases = phases;
+    }
+    program
+}
+
+/// The plain loads among the factors of a product.
+fn product_loads(phase: &Phase) -> Vec<ExprId> {
+    let Some(reduction) = &phase.reduction else { return Vec::new() };
+    if reduction.factors.len() != 2 {
+        return Vec::new();
+    }
+    let is_load = |id: &ExprId| matches!(phase.exprs[*id].expr, Expr::Load { .. });
+    let mut loads: Vec<ExprId> = reduction.factors.iter().copied().filter(is_load).collect();
+    loads.dedup();
+    loads
+}
+
+/// The axis whose iterations are the lanes of a product's vectors.
+pub fn lane_axis(phase: &Phase) -> Option<usize> {
+    match &phase.reduction {
+        Some(reduction) if reduction.order.kind == OrderKind::Lanes => phase.axes.len().checked_sub(1),
+        _ => phase.n_space.checked_sub(1),
+    }
+}
+
+/// Replaces the load by one of a copy in a better order, and returns the phase that makes the copy.
+fn copy_of(
+    phase: &mut Phase,
+    buffers: &mut IndexVec<BufferId, Buffer>,
+    max_batch: i64,
+    load: ExprId,
+) -> Option<Phase> {
+    let Expr::Load { buffer, subs, fill } = phase.exprs[load].expr.clone() else { return None };
+    if fill == Fill::Skip {
+        return None;
+    }
+    let lanes = lane_axis(phase)?;
+    let innermost = subs.iter().rposition(|sub| sub.coefficient(lanes) != 0);
+    let wanted_last = match innermost {
+        Some(at) if !has_unit_stride(&buffers[buffer], max_batch, &subs, lanes) => Some(at),
+        _ => None,
+    };
+    if wanted_last.is_none() && fill == Fill::InRange {
+        return None;
+    }
+    let windows: Option<Vec<(i64, Dim)>> =
+        subs.iter().zip(&buffers[buffer].shape).map(|(sub, extent)| window(phase, sub, *extent)).collect();
+    let windows = windows?;
+    let mut order: Vec<usize> = (0..subs.len()).collect();
+    if let Some(at) = wanted_last {
+        order.remove(at);
+        order.push(at);
+    }
+    let shape: Vec<Dim> = order.iter().map(|&axis| windows[axis].1).collect();
+    let copy = buffers.push(Buffer {
+        name: format!("{} for {}", buffers[buffer].name, phase.name),
+        role: BufferRole::Temporary,
+        elem: buffers[buffer].elem,
+        layout: Layout::row_major(shape.len()),
+        shape: shape.clone(),
+        alias_of: None,
+        arena_offset: None,
+    });
+    let new_subs = order.iter().map(|&axis| subs[axis].minus(&Affine::constant(windows[axis].0))).collect();
+    phase.exprs[load].expr = Expr::Load { buffer: copy, subs: new_subs, fill: Fill::InRange };
+
+    let mut from_subs = vec![Affine::constant(0); subs.len()];
+    for (at, &axis) in order.iter().enumerate() {
+        from_subs[axis] = Affine::new([(at, 1)], windows[axis].0);
+    }
+    let mut exprs = IndexVec::new();
+    let elem = buffers[buffer].elem;
+    let value = exprs.push(Node { expr: Expr::Load { buffer, subs: from_subs, fill }, elem });
+    Some(Phase {
+        name: format!("copy {}", buffers[copy].name),
+        n_space: shape.len(),
+        exprs,
+        reduction: None,
+        stores: vec![Store { buffer: copy, subs: Affine::identity(shape.len()), value }],
+        axes: shape,
+        schedule: Schedule::default(),
+        barrier_before: false,
+    })
+}
+
+fn has_unit_stride(buffer: &Buffer, max_batch: i64, subs: &[Affine], axis: usize) -> bool {
+    let Some(strides) = buffer.strides(max_batch) else { return false };
+    let stride: i64 = subs.iter().zip(strides).map(|(sub, stride)| sub.coefficient(axis) * stride).sum();
+    stride == 1
+}
+
+/// First index and extent of what a subscript reaches, the indices outside the buffer included. A subscript that follows the batch must be
+/// the batch axis itself.
+fn window(phase: &Phase, sub: &Affine, extent: Dim) -> Option<(i64, Dim)> {
+    let follows_batch = sub.terms().iter().any(|(axis, _)| phase.axes[*axis].as_fixed().is_none());
+    if follows_batch {
+        let axis = sub.as_axis()?;
+        return (phase.axes[axis] == extent).then_some((0, extent));
+    }
+    let extents: Vec<i64> = phase.axes.iter().map(|dim| dim.as_fixed().unwrap_or(1)).collect();
+    let (low, high) = sub.range(&extents);
+    Some((low, Dim::fixed(high - low + 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_covers_the_padding_on_both_sides() {
+        let phase = Phase {
+            name: String::new(),
+            axes: vec![Dim::batch(), Dim::fixed(8), Dim::fixed(3)],
+            n_space: 2,
+            exprs: IndexVec::new(),
+            reduction: None,
+            stores: vec![],
+            schedule: Schedule::default(),
+            barrier_before: false,
+        };
+        let sub = Affine::new([(1, 1), (2, 1)], -1);
+        assert_eq!(window(&phase, &sub, Dim::fixed(8)), Some((-1, Dim::fixed(10))));
+        assert_eq!(window(&phase, &Affine::axis(0), Dim::batch()), Some((0, Dim::batch())));
+        assert_eq!(window(&phase, &Affine::new([(0, 2)], 0), Dim::batch()), None);
+    }
+}
