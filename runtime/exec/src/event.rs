@@ -3,11 +3,26 @@
 //! The protocol and the argument for it are in `README.md` beside this file. The whole state, sleepers included, is one
 //! atomic word, so no fence between two locations is ever needed.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a waiting thread spins before it sleeps. A futex wake costs about as much, so a longer spin only burns power.
 pub(crate) const SPIN: Duration = Duration::from_micros(20);
+
+/// The part of [`SPIN`] in which the thread keeps its processor to itself; after it, every look at the clock offers the
+/// processor to others, which costs nothing when none wants it.
+const SPIN_WITHOUT_YIELD: Duration = Duration::from_micros(5);
+
+/// How much longer a thread spins in its first wait after it has woken another. Until the other runs, some 5 to 50 µs pass; a
+/// thread that slept in the meantime would have to be woken in its turn, and two threads that once fell out of step would
+/// wake each other for ever, at every barrier.
+const SPIN_AFTER_WAKE: Duration = Duration::from_micros(100);
+
+thread_local! {
+    /// True when the calling thread has woken another since it last waited.
+    static HAS_WOKEN: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Set in the word while at least one thread sleeps on it or is about to. Users' values stay below.
 const SLEEPER: u32 = 1 << 31;
@@ -47,6 +62,7 @@ impl EventWord {
         debug_assert_eq!(value & SLEEPER, 0);
         let old = self.word.swap(value, Ordering::Release);
         if old & SLEEPER != 0 {
+            HAS_WOKEN.set(true);
             self.wake_all();
         }
     }
@@ -56,6 +72,7 @@ impl EventWord {
         debug_assert_eq!(bits & SLEEPER, 0);
         let old = self.word.fetch_or(bits, Ordering::Release);
         if old & SLEEPER != 0 {
+            HAS_WOKEN.set(true);
             self.wake_all();
         }
     }
@@ -66,7 +83,9 @@ impl EventWord {
         if accept(value) {
             return value;
         }
+        let has_woken = HAS_WOKEN.replace(false);
         if !spin.is_zero() {
+            let spin = if has_woken { spin + SPIN_AFTER_WAKE } else { spin };
             let start = Instant::now();
             loop {
                 for _ in 0..PAUSES_PER_CLOCK_READ {
@@ -76,8 +95,13 @@ impl EventWord {
                         return value;
                     }
                 }
-                if start.elapsed() >= spin {
+                let waited = start.elapsed();
+                if waited >= spin {
                     break;
+                }
+                if has_woken || waited >= SPIN_WITHOUT_YIELD {
+                    // The other may be queued behind us, on this very processor.
+                    std::thread::yield_now();
                 }
             }
         }

@@ -89,6 +89,18 @@ struct Inner {
 }
 
 impl Program {
+    /// A program that a compiler has put into memory.
+    ///
+    /// # Errors
+    /// As [`Program::new`].
+    pub fn load(loaded: dlc_abi::LoadedProgram) -> Result<Self, ProgramError> {
+        let access = if loaded.updates() { Access::Write } else { Access::Read };
+        let (manifest, owner) = (Arc::clone(loaded.manifest()), Arc::clone(loaded.owner()));
+        // SAFETY: whoever made the `LoadedProgram` has promised all that `new` asks for; the promises are the same, and the
+        // code stays mapped because `owner` goes along. Checked by the tests of the driver, which run compiled programs.
+        unsafe { Self::new(manifest, loaded.segments().to_vec(), access, owner) }
+    }
+
     /// A program from its manifest and one function for each of the manifest's segments.
     ///
     /// # Errors
