@@ -16,7 +16,7 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings;
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module as _, ModuleReloc};
-use dlc_abi::SegmentFn;
+use dlc_abi::{LoadedProgram, Manifest, SegmentFn};
 use dlc_ir::entity::{EntityRef, IndexVec};
 use dlc_ir::vector::{Block, FuncId, Function, FunctionKind, Module, Stmt};
 
@@ -103,6 +103,42 @@ impl Drop for JitCode {
             unsafe { module.free_memory() };
         }
     }
+}
+
+/// Compiles a program into executable memory and binds its segments to their manifest. `updates` says whether some segment
+/// writes a parameter or state.
+///
+/// The module and the manifest must come from one run of the passes: that the code touches no memory but the manifest's
+/// buffers is a law of the compiler, which its interpreters and guard pages check in the tests.
+///
+/// # Errors
+/// As [`compile_jit`], and a bug if a segment of the manifest is not in the module.
+pub fn load(
+    module: &Module,
+    manifest: Arc<Manifest>,
+    updates: bool,
+    kernel_backend: &dyn Backend,
+    driver_backend: &dyn Backend,
+) -> Result<(LoadedProgram, Arc<JitCode>), CodegenError> {
+    let code = compile_jit(module, kernel_backend, driver_backend)?;
+    let segments = manifest
+        .segments
+        .iter()
+        .map(|segment| {
+            code.segment(&segment.symbol).ok_or_else(|| CodegenError::Bug {
+                backend: driver_backend.name(),
+                function: segment.symbol.clone(),
+                what: "the manifest names a segment that the module lacks".to_owned(),
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let owner: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(&code) as _;
+    // SAFETY: there is a function for every segment, checked above, and `owner` keeps the code mapped. That the code stays
+    // within the buffers and orders its parts by the barrier is what vectorisation promises for the module and manifest that
+    // it makes together; the race check, the bounds of the interpreters and the guard pages in the tests of the driver would
+    // find a breach.
+    let program = unsafe { LoadedProgram::new(manifest, segments, updates, owner) };
+    Ok((program, code))
 }
 
 /// Compiles a module into executable memory: kernels by `kernel_backend`, phases and segments by `driver_backend`.

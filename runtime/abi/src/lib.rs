@@ -2,15 +2,17 @@
 //!
 //! Compiler and runtime meet only here, so a program built ahead of time links no compiler.
 //! **Invariant:** nothing in this crate allocates on behalf of a step, and no type here names a compiler data structure.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod context;
+mod loaded;
 mod manifest;
 
 pub use context::{
     BARRIER_OK, BarrierFn, ErrorSlot, STATUS_BAD_INDEX, STATUS_CANCELLED, STATUS_OK, SegmentFn,
     StepContext,
 };
+pub use loaded::LoadedProgram;
 pub use manifest::{
     BufferDesc, BufferRole, Dim, ElemType, Manifest, NUMERICS_VERSION, NumericsClass, SegmentDesc,
     SegmentKind,

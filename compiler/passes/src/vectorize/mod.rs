@@ -26,6 +26,8 @@ pub struct VectorProgram {
     pub module: Module,
     /// Buffers and segments.
     pub manifest: Manifest,
+    /// Whether some segment writes a parameter or state.
+    pub updates: bool,
 }
 
 /// Vectorises a program for a target.
@@ -60,7 +62,10 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
         arena_bytes: program.arena_bytes.next_multiple_of(64),
         scratch_bytes: scratch_bytes.next_multiple_of(64),
     };
-    Ok(VectorProgram { module, manifest })
+    let updates = program.segments.iter().flat_map(|segment| &segment.phases).flat_map(|phase| phase.writes()).any(
+        |buffer| matches!(program.buffers[program.memory_of(buffer)].role, BufferRole::Param | BufferRole::State),
+    );
+    Ok(VectorProgram { module, manifest, updates })
 }
 
 /// The function of the same content, or the new one.
