@@ -167,7 +167,7 @@ impl Scanner<'_> {
         // Whether the last token lets the next line go on with the same expression.
         let mut open_ended = false;
         let mut after_else = false;
-        loop {
+        while !self.out.too_deep {
             let token = token(self.text, at);
             let word = &self.text[token.start..token.end];
             match token.kind {
@@ -194,6 +194,11 @@ impl Scanner<'_> {
                 after_else = word == "else";
             }
             at = token.end;
+        }
+        // Of a text that is not going to be parsed, the reason is said and nothing else.
+        if self.out.too_deep {
+            self.out.diagnostics.drain(..self.out.diagnostics.len() - 1);
+            return;
         }
         while self.levels.len() > 1 {
             self.pop_unclosed();
@@ -258,20 +263,45 @@ impl Scanner<'_> {
             "]" => '[',
             _ => '{',
         };
-        if !self.levels.iter().any(|level| level.bracket == wanted) {
-            let d = Diagnostic::error(
-                "E0104",
-                format!("this `{text}` closes nothing"),
-                self.span(token),
-            )
-            .label(format!("there is no open `{wanted}` before it"));
-            self.out.diagnostics.push(d);
+        // A round or square bracket never closes one outside its block: what is open within the block is nearer.
+        let block = self.levels.iter().rposition(|level| level.bracket == '{');
+        let from = if wanted == '{' { 0 } else { block.unwrap_or(0) };
+        if !self.levels[from..].iter().any(|level| level.bracket == wanted) {
+            self.stray(token, text, wanted);
             return;
         }
         while self.top().bracket != wanted {
             self.pop_unclosed();
         }
         self.pop();
+    }
+
+    /// A closing bracket without its open one: it either stands for the right one or is too many.
+    fn stray(&mut self, token: Token, text: &str, wanted: char) {
+        let span = self.span(token);
+        let d = match self.top().bracket {
+            open @ ('(' | '[') => {
+                let level = self.pop();
+                let open_span = Span::new(self.file, level.open, level.open + 1);
+                let right = if open == '(' { ")" } else { "]" };
+                Diagnostic::error(
+                    "E0103",
+                    format!("this `{open}` is closed by `{text}`"),
+                    open_span,
+                )
+                .label("opened here")
+                .also(span, format!("expected `{right}`"))
+                .fix(
+                    format!("write `{right}`"),
+                    span,
+                    right,
+                    Applicability::Unsafe,
+                )
+            }
+            _ => Diagnostic::error("E0104", format!("this `{text}` closes nothing"), span)
+                .label(format!("there is no open `{wanted}` before it")),
+        };
+        self.out.diagnostics.push(d);
     }
 
     fn pop(&mut self) -> Level {

@@ -14,7 +14,7 @@ mod lower;
 pub mod parse;
 pub mod span;
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, render_concise, render_json, render_terminal};
 pub use parse::{Parsed, parse};
 pub use span::{FileId, Sources, Span};
 

@@ -20,6 +20,8 @@ pub(crate) struct Lower<'t> {
     pub text: &'t str,
     /// In order; for cutting them off the end of spans.
     pub comments: &'t [Comment],
+    /// Where the look over the text has found something, in order.
+    pub lexical: &'t [Span],
     pub diagnostics: Vec<Diagnostic>,
 }
 

@@ -33,13 +33,22 @@ const RARE: [Rule; 6] =
 
 /// Puts the rules that were tried at the furthest place into words.
 pub(super) fn expected(rules: &[Rule], statement: bool) -> Expected {
-    let has = |rule: Rule| rules.contains(&rule);
+    let tried = rules;
+    let has = |rule: Rule| tried.contains(&rule);
     let after_value = has(Rule::infix);
     let operand = has(Rule::number) && has(Rule::ident) || has(Rule::expr) || has(Rule::inner);
     let mut words: Vec<&'static str> = Vec::new();
     let mut rare: Vec<&'static str> = Vec::new();
+    // Of the three forms of a setting the one with `=` is by far the commonest; an option of `parallel` may be called
+    // `data`, but that is not what is meant.
+    let rules: Vec<Rule> =
+        match (has(Rule::equals), has(Rule::globs) || has(Rule::string), has(Rule::expr)) {
+            (true, true, _) => vec![Rule::equals],
+            (true, _, true) => vec![Rule::expr],
+            _ => rules.to_vec(),
+        };
     let end = if statement { "the end of the statement" } else { "the end of the item" };
-    for &rule in rules {
+    for &rule in &rules {
         let word = match rule {
             Rule::EOI | Rule::probe_end | Rule::stmt_end => end,
             _ if operand && (begins_operand(rule) || rule == Rule::inner || rule == Rule::expr) => {
@@ -62,6 +71,7 @@ pub(super) fn expected(rules: &[Rule], statement: bool) -> Expected {
     if words.is_empty() {
         words = rare;
     }
+    words.sort_by_key(|word| rank(word));
     if words.is_empty() {
         words.push("something else");
     }
@@ -72,6 +82,27 @@ pub(super) fn expected(rules: &[Rule], statement: bool) -> Expected {
         after_value,
         words,
     }
+}
+
+/// The order in which a reader meets what is missing: what is filled in, what closes, what goes on, what ends.
+fn rank(word: &str) -> usize {
+    const ORDER: [&str; 13] = [
+        "a name",
+        "an expression",
+        "a type",
+        "`:`",
+        "`,`",
+        "`)`",
+        "`]`",
+        "`}`",
+        "`=`",
+        "`~`",
+        "`(`",
+        "`{`",
+        "`->`",
+    ];
+    let last = word.starts_with("the end of");
+    ORDER.iter().position(|w| *w == word).unwrap_or(ORDER.len() + usize::from(last))
 }
 
 fn begins_operand(rule: Rule) -> bool {

@@ -77,8 +77,15 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
             return nothing(scan.comments, vec![d]);
         }
     };
-    let mut lower =
-        Lower { file, text, comments: &scan.comments, diagnostics: scan.diagnostics.clone() };
+    let mut lexical: Vec<Span> = scan.diagnostics.iter().map(|d| d.primary.span).collect();
+    lexical.sort();
+    let mut lower = Lower {
+        file,
+        text,
+        comments: &scan.comments,
+        lexical: &lexical,
+        diagnostics: scan.diagnostics.clone(),
+    };
     let mut items = Vec::new();
     for pair in pairs {
         items.extend(lower.items(pair));

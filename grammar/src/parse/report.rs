@@ -31,7 +31,8 @@ struct Stop<'t> {
 impl Lower<'_> {
     /// Reports a piece that could not be read, unless the look over the text has already said why.
     pub fn bad(&mut self, piece: Piece, span: Span) {
-        if self.diagnostics.iter().any(|d| span.contains(d.primary.span)) {
+        let next = self.lexical.partition_point(|said| *said < span);
+        if self.lexical.get(next).is_some_and(|said| span.contains(*said)) {
             return;
         }
         let stop = self.stop(piece, span);
@@ -152,7 +153,12 @@ impl Lower<'_> {
         if kind == TokenKind::Word && stop.expected.name_only && is_keyword(text) {
             let headline = format!("`{text}` is a word of the language and cannot be a name");
             let d = Diagnostic::error("E0119", headline, span).label("choose another name");
-            return Some(d.fix("for example", span, format!("{text}_"), Applicability::Unsafe));
+            return Some(d.fix(
+                format!("for example `{text}_`"),
+                span,
+                format!("{text}_"),
+                Applicability::Unsafe,
+            ));
         }
         if kind == TokenKind::Number && text.contains(|c: char| c.is_ascii_alphabetic() || c == '_')
         {
@@ -209,7 +215,12 @@ impl Lower<'_> {
             Diagnostic::error("E0110", headline, brackets)
                 .label("round brackets call a function")
                 .also(stop.found.2, "so nothing can follow here")
-                .fix("write", brackets, format!("[{indices}]"), Applicability::Safe),
+                .fix(
+                    format!("write `{}[{indices}]`", reducer.word()),
+                    brackets,
+                    format!("[{indices}]"),
+                    Applicability::Safe,
+                ),
         )
     }
 

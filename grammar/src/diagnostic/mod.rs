@@ -2,6 +2,10 @@
 //!
 //! A [`Diagnostic`] is data. It is made where the fault is found, carried in lists, and shown by one of the renderers:
 //! [`render_terminal`] for people, [`render_concise`] for editors and `grep`, [`render_json`] for programs.
+mod render;
+
+pub use render::{render_concise, render_json, render_terminal};
+
 use crate::span::Span;
 use serde::Serialize;
 
@@ -165,4 +169,76 @@ pub fn sort_and_dedup(diagnostics: &mut Vec<Diagnostic>) {
             && later.primary.span == earlier.primary.span
             && later.headline == earlier.headline
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::{FileId, Sources};
+
+    fn at(start: usize, end: usize) -> Span {
+        Span::new(FileId(0), start, end)
+    }
+
+    #[test]
+    fn diagnostics_are_sorted_by_place_and_said_once() {
+        let mut list = vec![
+            Diagnostic::error("E0110", "b", at(9, 10)),
+            Diagnostic::warning("W0101", "a", at(2, 3)),
+            Diagnostic::error("E0110", "a", at(2, 3)).label("first"),
+            Diagnostic::error("E0110", "a", at(2, 3)).label("again"),
+        ];
+        sort_and_dedup(&mut list);
+        let seen: Vec<_> = list.iter().map(|d| (d.code.0, d.primary.span.start)).collect();
+        assert_eq!(seen, [("E0110", 2), ("W0101", 2), ("E0110", 9)]);
+        assert_eq!(list[0].primary.text, "first");
+    }
+
+    fn example() -> (Diagnostic, Sources) {
+        let mut sources = Sources::new();
+        sources.add("mlp.dl", "layer f(x) {\n    let y = dense(h, w1)\n}\n");
+        sources.add("other.dl", "é\nparam w1: f32[20, 8]\n");
+        let d = Diagnostic::error("E0312", "`dense` needs 19 rows, but `w1` has 20", at(34, 36))
+            .label("rows must equal the last dimension of `h`")
+            .also(Span::new(FileId(1), 13, 23), "20 rows declared here")
+            .note("shapes are part of types")
+            .help("in words alone")
+            .fix("change it", at(34, 36), "w2", Applicability::Unsafe);
+        (d, sources)
+    }
+
+    #[test]
+    fn one_line_says_where_and_what() {
+        let (d, sources) = example();
+        assert_eq!(
+            render_concise(&[d], &sources),
+            "mlp.dl:2:22: error[E0312]: `dense` needs 19 rows, but `w1` has 20\n"
+        );
+    }
+
+    #[test]
+    fn the_terminal_shows_both_files_and_the_edit() {
+        let (d, sources) = example();
+        insta::assert_snapshot!(render_terminal(&[d], &sources, false));
+    }
+
+    #[test]
+    fn json_holds_everything() {
+        let (d, sources) = example();
+        let json = serde_json::to_string_pretty(&render_json(&[d], &sources)).unwrap();
+        insta::assert_snapshot!(json);
+    }
+
+    #[test]
+    fn places_that_do_not_fit_are_shown_as_well_as_can_be() {
+        let (d, mut sources) = example();
+        let short = sources.add("short.dl", "é");
+        let inside = Diagnostic {
+            primary: Labelled { span: Span::new(short, 1, 99), text: "x".into() },
+            ..d
+        };
+        assert!(render_terminal(&[inside.clone()], &sources, true).contains("short.dl"));
+        let nowhere = render_terminal(&[inside], &Sources::new(), false);
+        assert!(nowhere.contains("error[E0312]"), "{nowhere}");
+    }
 }
