@@ -4,8 +4,8 @@
 //! go one by one, and those masked off use a stack slot instead of their own address, which needs no branch a lane.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
-use dlc_ir::vector::{Addr, IntWidth, Storage, Type, Val};
+use cranelift_codegen::ir::{self as clif, InstBuilder, MemFlagsData, Value, types};
+use dlc_ir::vector::{Addr, Elem, IntWidth, Storage, Type, Val};
 
 use super::control::{Lowering, own, register_type};
 
@@ -73,39 +73,43 @@ impl Lowering<'_> {
         self.widened(storage, raw)
     }
 
-    pub(super) fn broadcast(&mut self, ty: Type, storage: Storage, addr: &Addr) -> Value {
-        let Type::Vec { lanes, .. } = ty else { unreachable!("a broadcast makes a vector") };
+    pub(super) fn broadcast(&mut self, storage: Storage, addr: &Addr) -> Value {
         let place = self.place(addr);
-        let raw = if lanes == 1 {
-            self.raw_load(storage, 1, place)
-        } else {
-            let lane = self.raw_lane(storage, place);
-            let register = self.raw_type(storage);
-            self.b.ins().splat(register, lane)
-        };
+        let raw = self.raw_splat(storage, place);
         self.widened(storage, raw)
     }
 
-    /// The register in which lanes are collected before they are read as floats.
-    fn raw_type(&self, storage: Storage) -> cranelift_codegen::ir::Type {
-        if storage.elem().bits() == 64 { types::I64X2 } else { types::I32X4 }
+    /// The vector type in which lanes are collected. Whole elements travel as floats whatever they are, because moves from
+    /// memory to float lanes do not pass through a general register.
+    fn raw_type(&self, storage: Storage) -> clif::Type {
+        match storage.bytes() {
+            8 => types::F64X2,
+            4 => types::F32X4,
+            _ => types::I32X4,
+        }
     }
 
-    /// Lanes as the integers that lie in memory, extended to 32 or 64 bits.
+    /// One element in every lane; also the cheapest load of a single lane, since lanes above may hold anything.
+    fn raw_splat(&mut self, storage: Storage, place: Place) -> Value {
+        let lane = self.raw_lane(storage, place);
+        let register = self.raw_type(storage);
+        self.b.ins().splat(register, lane)
+    }
+
+    /// Lanes as they lie in memory, narrow ones extended to 32 bits.
     fn raw_load(&mut self, storage: Storage, lanes: u8, place: Place) -> Value {
         let Place { base, offset } = place;
         let register = self.raw_type(storage);
         if lanes == 1 {
-            let lane = self.raw_lane(storage, place);
-            return self.b.ins().scalar_to_vector(register, lane);
+            return self.raw_splat(storage, place);
         }
         let bytes = i64::from(lanes) * storage.bytes();
         match (storage, bytes) {
             (_, 16) => self.b.ins().load(register, data(), base, offset),
             (Storage::Bf16 | Storage::F16, 8) => self.b.ins().uload16x4(data(), base, offset),
             (Storage::F32 | Storage::I32, _) => {
-                let both = self.b.ins().load(types::I64, data(), base, offset);
-                let both = self.b.ins().scalar_to_vector(types::I64X2, both);
+                let both = self.b.ins().load(types::F64, data(), base, offset);
+                let both = self.b.ins().splat(types::F64X2, both);
                 self.cast(register, both)
             }
             (Storage::Bf16 | Storage::F16, _) => {
@@ -133,11 +137,11 @@ impl Lowering<'_> {
         }
     }
 
-    /// One element as a scalar integer of 32 or 64 bits.
+    /// One element as a scalar of the lane type of [`Self::raw_type`].
     fn raw_lane(&mut self, storage: Storage, Place { base, offset }: Place) -> Value {
         match storage {
-            Storage::F64 | Storage::I64 => self.b.ins().load(types::I64, data(), base, offset),
-            Storage::F32 | Storage::I32 => self.b.ins().load(types::I32, data(), base, offset),
+            Storage::F64 | Storage::I64 => self.b.ins().load(types::F64, data(), base, offset),
+            Storage::F32 | Storage::I32 => self.b.ins().load(types::F32, data(), base, offset),
             Storage::U8 => self.b.ins().uload8(types::I32, data(), base, offset),
             Storage::I8 => self.b.ins().sload8(types::I32, data(), base, offset),
             Storage::Bf16 | Storage::F16 => self.b.ins().uload16(types::I32, data(), base, offset),
@@ -194,12 +198,8 @@ impl Lowering<'_> {
     }
 
     fn raw_zero(&mut self, storage: Storage) -> Value {
-        let elem = if storage.elem().bits() == 64 {
-            dlc_ir::vector::Elem::I64
-        } else {
-            dlc_ir::vector::Elem::I32
-        };
-        self.constant(Type::Vec { elem, lanes: 1 }, |_| 0)
+        let zero = self.constant(Type::Vec { elem: Elem::I64, lanes: 2 }, |_| 0);
+        self.cast(self.raw_type(storage), zero)
     }
 
     /// Loads lane by lane; lanes whose bit is clear read zeros from the stack.
@@ -221,7 +221,7 @@ impl Lowering<'_> {
             };
             let value = self.raw_lane(storage, place);
             all = Some(match all {
-                None => self.b.ins().scalar_to_vector(register, value),
+                None => self.b.ins().splat(register, value),
                 Some(all) => self.b.ins().insertlane(all, value, lane as u8),
             });
         }
@@ -266,7 +266,9 @@ impl Lowering<'_> {
         let lanes = self.lanes(value);
         let place = self.place(addr);
         let value = self.val(value);
-        let raw = self.cast(self.raw_type(storage), value);
+        // As integers: a lane above the lowest is stored straight from the vector.
+        let register = if storage.bytes() == 8 { types::I64X2 } else { types::I32X4 };
+        let raw = self.cast(register, value);
         let raw = match storage {
             Storage::Bf16 => self.bf16_from_single(raw),
             Storage::F16 => self.f16_from_single(raw),

@@ -25,7 +25,7 @@ impl Lowering<'_> {
             Inst::Splat { value, .. } => self.splat(ty, *value),
             Inst::SplatLane { value, .. } => self.splat_lane(ty, *value),
             Inst::Load { storage, addr, mask, .. } => self.load(ty, *storage, addr, *mask),
-            Inst::Broadcast { storage, addr, .. } => self.broadcast(ty, *storage, addr),
+            Inst::Broadcast { storage, addr, .. } => self.broadcast(*storage, addr),
             Inst::Gather { storage, addr, index, mask, .. } => {
                 self.gather(ty, *storage, addr, *index, *mask)
             }
