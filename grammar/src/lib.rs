@@ -4,17 +4,20 @@
 //! - [`ast`]: the syntax tree; its module documentation lists the nodes.
 //! - [`parse()`]: text to tree and diagnostics.
 //! - [`diagnostic`]: what is said to the user, and its renderers.
+//! - [`format()`]: one way to write a program.
 //!
 //! Parsing never fails: what cannot be read becomes a diagnostic and a `Bad` node, and reading goes on after it.
 #![forbid(unsafe_code)]
 pub mod ast;
 pub mod diagnostic;
+pub mod format;
 pub mod lex;
 mod lower;
 pub mod parse;
 pub mod span;
 
 pub use diagnostic::{Diagnostic, Severity, render_concise, render_json, render_terminal};
+pub use format::format;
 pub use parse::{Parsed, parse};
 pub use span::{FileId, Sources, Span};
 

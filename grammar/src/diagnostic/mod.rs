@@ -237,7 +237,9 @@ mod tests {
             primary: Labelled { span: Span::new(short, 1, 99), text: "x".into() },
             ..d
         };
-        assert!(render_terminal(&[inside.clone()], &sources, true).contains("short.dl"));
+        assert!(
+            render_terminal(std::slice::from_ref(&inside), &sources, true).contains("short.dl")
+        );
         let nowhere = render_terminal(&[inside], &Sources::new(), false);
         assert!(nowhere.contains("error[E0312]"), "{nowhere}");
     }
