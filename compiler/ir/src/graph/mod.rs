@@ -6,7 +6,7 @@
 //! take their new values, so every node sees the values from before the step.
 //!
 //! Shapes are logical and row-major in meaning; a node's [`crate::layout::Layout`] says where elements lie and changes no value.
-//! An extent is a [`Dim`]: a constant plus a multiple of the batch.
+//! An extent is a [`crate::Dim`]: a constant plus a multiple of the batch.
 //!
 //! * Element-wise operations read operands of exactly the result's shape; [`Op::View`] broadcasts.
 //! * Floats follow IEEE 754. Before the pass `freeze` the order of a sum is open; after it `order` says it in full, products that
@@ -14,16 +14,39 @@
 //! * `max(a, b)` is `a > b ? a : b`. A [`Combine::Max`] keeps NaN, and the first of equal values wins.
 //! * Integers wrap. Integer division rounds towards minus infinity; the divisor must not be zero.
 //! * Comparisons with NaN are false, except `ne`. NaN payloads are outside the promise.
+//! * A conversion of a float that the integer type does not hold, an index outside its axis and an integer division by zero are
+//!   errors of the data, which the interpreter reports.
 //! * Terms excluded by a [`Guard`], a [`Congruence`] or [`Fill::Skip`] do not exist; `Fill::Value` terms do.
+//!
+//! # Orders of sums
+//! The axes of a contraction in normal form are output axes, then reduction axes; terms are ordered by their reduction index,
+//! lexicographically. Terms that do not exist keep their place in that order.
+//! * *Shards.* With `shard_axis`, an axis of extent `a*batch + b`, the terms are first cut by `a * floor(batch * s / shards)` for
+//!   s = 1, 2, ..; the last shard also has the `b` elements at the end. Every shard is summed alone, shard sums meet in the tree.
+//! * *Runs and chunks.* A run is a walk along the innermost reduction axis, within a shard. Every run is cut after `run_cut` terms;
+//!   `runs_per_chunk` whole runs make a chunk, and a run's end closes a chunk when it is 1. Each chunk starts from the combine's
+//!   start value and takes its terms in order: `fma(a, b, acc)` for two reads (`acc + a*b` in the unfused class), `acc + a` for one.
+//! * *Tree.* Sums meet by a binary counter: a new sum is merged, `older + newer`, as often as the count so far ends in one bits; at the
+//!   end the rest is folded from the newest down. A shard without terms contributes the start value.
+//! * *Lanes.* With [`OrderKind::Lanes`] term j of a run (counted from the run's start in the shard) belongs to lane j mod 16, and
+//!   `run_cut` counts the terms of a lane. All lanes have the same chunks; after the tree, lanes are folded 8, 4, 2, 1: lane i takes
+//!   lane i + 8, then i + 4, and so on, in each shard before shards meet.
+//! * [`Combine::Max`] and [`Combine::Min`] merge by `newer > acc or newer is NaN ? newer : acc` in the same order. [`Combine::ArgMax`]
+//!   starts from minus infinity at index 0 and its result does not depend on the order: the smallest index of a NaN, else of the
+//!   greatest term, and 0 when no term exceeds minus infinity. The index counts within the whole reduction space at the actual batch.
+//! * A contraction without reduction axes is one chunk of one term.
 
 mod build;
 mod data;
 pub mod infer;
+mod interpret;
 mod lex;
 pub mod ops;
 mod parse;
 mod print;
 pub mod range;
+mod retype;
+mod tensor;
 mod verify;
 
 pub use build::{GraphBuilder, number_literal};
@@ -31,5 +54,10 @@ pub use data::{
     BinaryOp, Combine, Compare, Congruence, Contract, Fill, Gather, Graph, Guard, InputRole,
     Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read, Stage, UnaryOp,
 };
+pub use interpret::{
+    Forward, InterpretError, Outputs, Site, interpret, interpret_nodes, jvp, philox,
+};
 pub use parse::{ParseError, parse};
+pub use retype::retyped;
+pub use tensor::{Data, Tensor};
 pub use verify::VerifyError;
