@@ -43,7 +43,7 @@ mod interpret;
 mod lex;
 pub mod ops;
 mod parse;
-mod print;
+pub(crate) mod print;
 pub mod range;
 mod retype;
 mod tensor;

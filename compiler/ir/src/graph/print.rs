@@ -54,7 +54,7 @@ impl fmt::Display for Graph {
 }
 
 /// The word of a numerics class in the text form.
-pub(super) fn class_name(class: NumericsClass) -> &'static str {
+pub(crate) fn class_name(class: NumericsClass) -> &'static str {
     match class {
         NumericsClass::Fused => "fused",
         NumericsClass::Unfused => "unfused",
@@ -62,7 +62,7 @@ pub(super) fn class_name(class: NumericsClass) -> &'static str {
 }
 
 /// A name that survives in a line: backslashes, quotes, control characters and blanks at the ends are escaped.
-pub(super) fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     let last = name.chars().count().saturating_sub(1);
     let mut text = String::with_capacity(name.len());
     for (at, c) in name.chars().enumerate() {
@@ -112,7 +112,7 @@ fn op_text(node: &Node) -> String {
 }
 
 /// A literal: floats always show a point, an exponent, `inf` or `NaN`.
-fn literal_text(literal: Literal) -> String {
+pub(crate) fn literal_text(literal: Literal) -> String {
     match literal {
         Literal::Float(value) => format!("{value:?}"),
         Literal::Int(value) => value.to_string(),
@@ -120,7 +120,7 @@ fn literal_text(literal: Literal) -> String {
     }
 }
 
-fn fill_text(fill: Fill) -> String {
+pub(crate) fn fill_text(fill: Fill) -> String {
     match fill {
         Fill::InRange => String::new(),
         Fill::Value(literal) => format!(" else {}", literal_text(literal)),
@@ -128,7 +128,7 @@ fn fill_text(fill: Fill) -> String {
     }
 }
 
-fn subs_text(subs: &[Affine]) -> String {
+pub(crate) fn subs_text(subs: &[Affine]) -> String {
     let subs: Vec<String> = subs.iter().map(Affine::to_string).collect();
     format!("[{}]", subs.join(", "))
 }
@@ -168,7 +168,7 @@ fn contract_text(contract: &Contract, node: &Node) -> String {
     text
 }
 
-fn order_text(order: &Order) -> String {
+pub(crate) fn order_text(order: &Order) -> String {
     let kind = match order.kind {
         OrderKind::Chain => "chain",
         OrderKind::Lanes => "lanes",
@@ -194,7 +194,7 @@ fn gather_text(gather: &Gather) -> String {
     format!("{}[{}]", gather.operand, subs.join(", "))
 }
 
-fn layout_text(layout: &Layout) -> String {
+pub(crate) fn layout_text(layout: &Layout) -> String {
     let axes: Vec<String> = layout
         .axes
         .iter()

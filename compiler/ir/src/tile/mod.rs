@@ -13,6 +13,7 @@
 //! from the maximum batch, trip counts from the actual one.
 
 mod data;
+mod print;
 
 pub use data::{
     Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
