@@ -1,12 +1,15 @@
 //! Passes over the intermediate representations.
 //!
-//! [`pass`] is what all passes have in common. [`autodiff`] is called by the front end, between the loss and the optimizer.
+//! [`pipeline`] is the table of contents; [`pass`] is what all passes have in common. [`autodiff`] is called by the front end, between the loss and the optimizer.
 #![forbid(unsafe_code)]
 
+pub mod pipeline;
+
 pub mod autodiff;
-pub mod gatherise;
-pub mod pass;
 pub mod simplify;
+pub mod gatherise;
+pub mod freeze;
+pub mod pass;
 
 mod access;
 pub mod collapse;

@@ -103,11 +103,13 @@ pub trait Ir: Clone + PartialEq {
 
 impl Ir for Graph {
     fn verify(&self) -> Result<(), String> {
-        Ok(())
+        Graph::verify(self).map_err(|broken| {
+            broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        })
     }
 
     fn text(&self) -> String {
-        format!("{self:#?}")
+        self.to_string()
     }
 
     fn size(&self) -> usize {
