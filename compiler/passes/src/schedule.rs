@@ -21,6 +21,8 @@ const MAX_UNITS: i64 = 256;
 const FMA_LATENCY: f64 = 4.0;
 const FMA_PER_CYCLE: f64 = 2.0;
 const LOADS_PER_CYCLE: f64 = 2.0;
+/// What the second-level cache delivers beside other work.
+const FAR_BYTES_PER_CYCLE: f64 = 20.0;
 
 /// Schedules every phase.
 pub fn run(mut program: Program, target: &TargetDesc) -> Program {
@@ -188,29 +190,51 @@ fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) 
             && facts.factors.iter().any(|walk| walk.stride(axis) == 0)
             && facts.extents[axis] > 1
     };
-    let row_axis = (0..lane_axis).rev().filter(|&axis| reuse(axis)).max_by_key(|&axis| facts.extents[axis].min(6));
-    let accumulators = match target.vector_registers {
-        0..=16 => if target.vector_bytes == 16 { 8 } else { 12 },
+    let accumulators = match (target.vector_registers, target.vector_bytes) {
+        (0..=16, 16) => 8,
+        (0..=16, _) => 12,
         _ => 24,
     };
     let n_vectors = (facts.extents[lane_axis] as usize).div_ceil(lanes).max(1);
-    let max_vectors = n_vectors.min(if target.vector_registers > 16 { 4 } else { 4 });
-    let mut best = (f64::INFINITY, 1, 1);
-    for vectors in 1..=max_vectors {
-        let max_rows = row_axis.map_or(1, |axis| (accumulators / vectors).min(facts.extents[axis] as usize)).max(1);
-        for rows in 1..=max_rows {
-            let row_extent = row_axis.map_or(1, |axis| facts.extents[axis] as usize);
-            let cycles = tile_cycles(rows, vectors, row_extent, n_vectors);
-            if cycles < best.0 * 0.999 {
-                best = (cycles, rows, vectors);
+    let streamed = Streamed::of(phase, facts, lane_axis, target);
+    let mut best = (f64::INFINITY, None, 1, 1);
+    // Inner axes first: their rows lie closer together.
+    let row_axes = (0..lane_axis).rev().filter(|&axis| reuse(axis)).map(Some);
+    for row_axis in std::iter::once(None).chain(row_axes) {
+        let row_extent = row_axis.map_or(1, |axis| facts.extents[axis] as usize);
+        let all_rows: i64 = (0..lane_axis).map(|axis| facts.extents[axis]).product();
+        let others = all_rows as f64 / row_extent.max(1) as f64;
+        for vectors in 1..=n_vectors.min(4) {
+            for rows in 1..=(accumulators / vectors).min(row_extent).max(1) {
+                let cycles = others * tile_cycles(rows, vectors, row_extent, n_vectors, &streamed);
+                if cycles < best.0 * 0.98 {
+                    best = (cycles, row_axis, rows, vectors);
+                }
             }
         }
     }
-    Schedule { lane_axis: Some(lane_axis), vectors: best.2, row_axis, rows: best.1, ..Schedule::default() }
+    let (_, row_axis, rows, vectors) = best;
+    Schedule { lane_axis: Some(lane_axis), vectors, row_axis, rows, ..Schedule::default() }
+}
+
+/// Bytes that a term takes from beyond the first-level cache.
+struct Streamed {
+    /// For each vector of lanes: the lanes' operand, if what one tile reads of it does not stay in the first-level cache.
+    per_vector: f64,
+}
+
+impl Streamed {
+    fn of(phase: &Phase, facts: &Facts, lane_axis: usize, target: &TargetDesc) -> Streamed {
+        let terms = facts.reduce(phase) as usize;
+        let vector = target.vector_bytes;
+        let on_lanes = facts.factors.iter().filter(|walk| walk.stride(lane_axis) != 0).count();
+        let stays = terms * vector * 2 <= target.l1_bytes / 2;
+        Streamed { per_vector: if stays { 0.0 } else { (on_lanes * vector) as f64 } }
+    }
 }
 
 /// Cycles per term to cover `row_extent` rows and `n_vectors` vectors by tiles and their remainders.
-fn tile_cycles(rows: usize, vectors: usize, row_extent: usize, n_vectors: usize) -> f64 {
+fn tile_cycles(rows: usize, vectors: usize, row_extent: usize, n_vectors: usize, streamed: &Streamed) -> f64 {
     let tile = |rows: usize, vectors: usize| {
         if rows == 0 || vectors == 0 {
             return 0.0;
@@ -218,7 +242,8 @@ fn tile_cycles(rows: usize, vectors: usize, row_extent: usize, n_vectors: usize)
         let fma = (rows * vectors) as f64 / FMA_PER_CYCLE;
         let loads = (rows + vectors) as f64 / LOADS_PER_CYCLE;
         // Two cycles or so of a loop's bookkeeping hide behind the arithmetic only in larger tiles.
-        fma.max(loads).max(FMA_LATENCY) + 0.25
+        let far = vectors as f64 * streamed.per_vector / FAR_BYTES_PER_CYCLE;
+        fma.max(loads).max(FMA_LATENCY).max(far) + 0.25
     };
     let (row_tiles, row_rest) = (row_extent / rows, row_extent % rows);
     let (vector_tiles, vector_rest) = (n_vectors / vectors, n_vectors % vectors);
@@ -275,8 +300,12 @@ mod tests {
     #[test]
     fn tiles_that_divide_the_rows_win_over_larger_ones_with_a_rest() {
         // 8 rows and 3 vectors: two tiles of 4 x 3 beat one of 6 x 2 with its remainders.
-        assert!(tile_cycles(4, 3, 8, 3) < tile_cycles(6, 2, 8, 3));
+        let near = Streamed { per_vector: 0.0 };
+        assert!(tile_cycles(4, 3, 8, 3, &near) < tile_cycles(6, 2, 8, 3, &near));
         // Many rows: 6 x 2 is at the arithmetic bound.
-        assert!(tile_cycles(6, 2, 600, 8) < tile_cycles(2, 2, 600, 8));
+        assert!(tile_cycles(6, 2, 600, 8, &near) < tile_cycles(2, 2, 600, 8, &near));
+        // When the lanes' operand streams from afar, tall tiles win over wide ones.
+        let far = Streamed { per_vector: 32.0 };
+        assert!(tile_cycles(6, 2, 600, 8, &far) < tile_cycles(3, 4, 600, 8, &far));
     }
 }
