@@ -8,8 +8,10 @@ mod backend;
 mod cranelift;
 mod jit;
 mod legalize;
+mod wide;
 
 pub use backend::{Backend, CodegenError, Compiled, Relocation};
 pub use cranelift::{CraneliftBackend, CraneliftOptions};
-pub use jit::{JitCode, JitStats, KernelFn, compile_jit};
+pub use jit::{JitCode, JitStats, KernelFn, compile_jit, load};
 pub use legalize::legalize;
+pub use wide::{Line, WideBackend, listing};
