@@ -1,6 +1,6 @@
 //! Whole messages for wrong programs, as a person sees them. Each snapshot holds the program and everything said about it.
-use dlc_grammar::diagnostic::render_terminal;
-use dlc_grammar::{Sources, parse};
+use dlc_grammar::parse::CODES;
+use dlc_grammar::{FileId, Sources, parse, render_terminal};
 
 fn said(text: &str) -> String {
     let mut sources = Sources::new();
@@ -90,6 +90,20 @@ fn messages() {
             insta::assert_snapshot!(*name, said(text));
         });
     }
+}
+
+#[test]
+fn every_code_has_a_message_here() {
+    let mut seen: Vec<&str> = Vec::new();
+    for (_, text) in WRONG {
+        seen.extend(parse(FileId(0), text).diagnostics.iter().map(|d| d.code.0));
+    }
+    // These two are about depth and size and have a test of their own below.
+    seen.extend(["E0105", "E0106"]);
+    seen.sort();
+    seen.dedup();
+    let listed: Vec<&str> = CODES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(seen, listed);
 }
 
 #[test]

@@ -73,10 +73,21 @@ enum Step<'d> {
     Rest(&'d [Doc]),
 }
 
+/// How the separators of a group are laid.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// As text; everything within fits.
+    Flat,
+    /// As text, but a line certainly ends within, so that what was measured says nothing about what comes after it.
+    First,
+    /// As line ends.
+    Broken,
+}
+
 #[derive(Clone, Copy)]
 struct Command<'d> {
     indent: usize,
-    flat: bool,
+    mode: Mode,
     step: Step<'d>,
 }
 
@@ -90,7 +101,7 @@ struct Layout<'d> {
 
 /// Puts a layout on lines of at most `width` characters, where it has places to end them. The first line begins at column 0.
 pub(super) fn render(doc: &Doc, width: usize) -> String {
-    let first = Command { indent: 0, flat: false, step: Step::Doc(doc) };
+    let first = Command { indent: 0, mode: Mode::Broken, step: Step::Doc(doc) };
     let mut layout = Layout { width, out: String::new(), column: 0, commands: vec![first] };
     while let Some(command) = layout.commands.pop() {
         layout.step(command);
@@ -100,13 +111,13 @@ pub(super) fn render(doc: &Doc, width: usize) -> String {
 
 impl<'d> Layout<'d> {
     fn step(&mut self, command: Command<'d>) {
-        let Command { indent, flat, .. } = command;
+        let Command { indent, mode, .. } = command;
         let with = |step| Command { step, ..command };
         match command.step {
             Step::Rest(pieces) => self.rest(command, pieces),
             Step::Doc(doc) => match doc {
                 Doc::Text(text) => self.write(text),
-                Doc::Sep(text) if flat => self.write(text),
+                Doc::Sep(text) if mode != Mode::Broken => self.write(text),
                 Doc::Sep(_) | Doc::Hard => self.line(indent),
                 Doc::Blank => {
                     self.line(0);
@@ -127,14 +138,14 @@ impl<'d> Layout<'d> {
                     self.commands.push(Command { indent: self.column, ..with(Step::Doc(doc)) });
                 }
                 Doc::Group(inner) => {
-                    let flat = (flat && !inner.breaks()) || self.fits(0, inner);
-                    self.commands.push(Command { flat, ..with(Step::Doc(inner)) });
+                    let mode = if mode == Mode::Flat { mode } else { self.mode(inner) };
+                    self.commands.push(Command { mode, ..with(Step::Doc(inner)) });
                 }
                 Doc::Fill(pieces) => {
                     if let Some((first, rest)) = pieces.split_first() {
                         self.commands.push(with(Step::Rest(rest)));
-                        let flat = self.fits(0, first);
-                        self.commands.push(Command { flat, ..with(Step::Doc(first)) });
+                        let mode = self.mode(first);
+                        self.commands.push(Command { mode, ..with(Step::Doc(first)) });
                     }
                 }
             },
@@ -151,8 +162,16 @@ impl<'d> Layout<'d> {
         } else {
             self.line(command.indent);
         }
-        let flat = self.fits(0, next);
-        self.commands.push(Command { flat, step: Step::Doc(next), ..command });
+        let mode = self.mode(next);
+        self.commands.push(Command { mode, step: Step::Doc(next), ..command });
+    }
+
+    fn mode(&self, doc: &'d Doc) -> Mode {
+        match (self.fits(0, doc), doc.breaks()) {
+            (true, false) => Mode::Flat,
+            (true, true) => Mode::First,
+            (false, _) => Mode::Broken,
+        }
     }
 
     fn write(&mut self, text: &str) {
@@ -177,7 +196,7 @@ impl<'d> Layout<'d> {
         loop {
             let Some((flat, step)) = steps.pop() else {
                 match pending.next() {
-                    Some(command) => steps.push((command.flat, command.step)),
+                    Some(command) => steps.push((command.mode != Mode::Broken, command.step)),
                     None => return true,
                 }
                 continue;

@@ -50,17 +50,20 @@ impl<'t> Printer<'t> {
             Body::Expr(expr) => expr.span.start,
         };
         let bounds = Span { end: after.unwrap_or(body_start), ..span };
-        let mut signature = vec![head, self.formals(&decl.formals, bounds)];
-        if !decl.results.is_empty() {
-            let mut results = Vec::new();
-            for result in &decl.results {
-                let name =
-                    result.name.as_ref().map_or(String::new(), |name| format!("{}: ", name.name));
-                results.push(cat([text(name), self.ty(&result.ty)]));
-            }
-            let arrow = cat([Doc::Sep(" "), text("-> "), commas(results)]);
-            signature.push(arrow.nest().group());
+        let formals = self.formals(&decl.formals, bounds);
+        let mut results = Vec::new();
+        for result in &decl.results {
+            let name =
+                result.name.as_ref().map_or(String::new(), |name| format!("{}: ", name.name));
+            results.push(cat([text(name), self.ty(&result.ty)]));
         }
+        let signature = |line: Doc| {
+            if results.is_empty() {
+                return cat([head.clone(), formals.clone()]);
+            }
+            let arrow = cat([line, text("-> "), commas(results.clone())]);
+            cat([head.clone(), formals.clone(), arrow.nest().group()])
+        };
         let mut wheres = Vec::new();
         for clause in &decl.wheres {
             wheres.push(self.where_(clause));
@@ -69,8 +72,11 @@ impl<'t> Printer<'t> {
         let room = WIDTH - " {".len();
         let lines = |doc: &Doc| render(doc, room).lines().count();
         let short = |doc: &Doc| lines(doc) == 1 && render(doc, room).chars().count() <= room;
-        let mut signature = Doc::Cat(signature);
-        let mut apart = lines(&signature) > 1;
+        let flat = signature(Doc::Sep(" "));
+        let mut apart = lines(&flat) > 1;
+        // Where only the brace has no room, the results move, so that no brace stands alone below a single line.
+        let moved = apart && render(&flat, WIDTH).lines().count() == 1;
+        let mut signature = if moved { signature(Doc::Hard) } else { flat };
         if !wheres.is_empty() {
             let inline = cat([signature.clone(), text(" where "), commas(wheres.clone())]);
             if wheres.len() == 1 && short(&inline) {
@@ -100,7 +106,15 @@ impl<'t> Printer<'t> {
                     ExprKind::If(if_) => self.if_(if_, false),
                     _ => self.expr(expr),
                 };
-                cat([signature, text(" ="), cat([Doc::Sep(" "), value]).nest().group()])
+                // Where the value takes several lines anyway, the writer says whether it begins on the first.
+                let equals = self.text[..expr.span.start as usize].trim_end().len() as u32;
+                let kept = self.line_ends(equals, expr.span.start) > 0;
+                let value = match (value.breaks(), kept) {
+                    (true, true) => cat([Doc::Hard, value]).nest(),
+                    (true, false) => cat([text(" "), value]),
+                    (false, _) => cat([Doc::Sep(" "), value]).nest().group(),
+                };
+                cat([signature, text(" ="), value])
             }
         }
     }

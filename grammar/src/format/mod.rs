@@ -63,6 +63,8 @@ struct Line {
     doc: Doc,
     /// Where it stood, for the empty lines round it.
     span: Span,
+    /// Whether it is or has a comment, after which the line must end.
+    commented: bool,
 }
 
 impl<'t> Printer<'t> {
@@ -117,6 +119,7 @@ impl<'t> Printer<'t> {
             let body = print(self, i, node);
             hoisted.extend(self.take_before(node_span.end));
             let mut parts = Vec::new();
+            let mut commented = !hoisted.is_empty();
             for comment in hoisted {
                 parts.extend([text(comment.text.as_str()), Doc::Hard]);
             }
@@ -126,9 +129,10 @@ impl<'t> Printer<'t> {
             parts.push(body);
             if let Some(comment) = self.take_behind(node_span.end, &[';']) {
                 parts.push(Doc::Comment(comment.text.clone()));
+                commented = true;
             }
             let span = Span { start, ..node_span };
-            lines.push(Line { doc: Doc::Cat(parts), span });
+            lines.push(Line { doc: Doc::Cat(parts), span, commented });
         }
         self.comment_lines(end, &mut lines);
         lines
@@ -136,7 +140,11 @@ impl<'t> Printer<'t> {
 
     fn comment_lines(&mut self, before: u32, lines: &mut Vec<Line>) {
         for comment in self.take_before(before) {
-            lines.push(Line { doc: text(comment.text.as_str()), span: comment.span });
+            lines.push(Line {
+                doc: text(comment.text.as_str()),
+                span: comment.span,
+                commented: true,
+            });
         }
     }
 

@@ -26,7 +26,7 @@ impl<'t> Printer<'t> {
         if lines.is_empty() {
             return text("{}");
         }
-        if !self.on_one_line(span) {
+        if !self.on_one_line(span) || lines.iter().any(|line| line.commented) {
             let stack = self.stack(lines);
             return cat([text("{"), cat([Doc::Hard, stack]).nest(), Doc::Hard, text("}")]);
         }
