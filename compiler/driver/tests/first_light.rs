@@ -27,11 +27,19 @@ fn dense(units: i64, inputs: i64) -> Graph {
         combine: Combine::Sum,
         guards: vec![],
         congruences: vec![],
-        order: Some(Order { kind: OrderKind::Chain, shard_axis: None, run_cut: 256, runs_per_chunk: 1 }),
+        order: Some(Order {
+            kind: OrderKind::Chain,
+            shard_axis: None,
+            run_cut: 256,
+            runs_per_chunk: 1,
+        }),
     };
-    let mut push = |op, shape: &[Dim]| graph.push(op, ElemType::F32, shape.to_vec(), Stage::Forward, Origin::default());
+    let mut push = |op, shape: &[Dim]| {
+        graph.push(op, ElemType::F32, shape.to_vec(), Stage::Forward, Origin::default())
+    };
     let product = push(Op::Contract(contract), &shape);
-    let bias = push(Op::View { operand: b, subs: vec![Affine::axis(1)], fill: Fill::InRange }, &shape);
+    let bias =
+        push(Op::View { operand: b, subs: vec![Affine::axis(1)], fill: Fill::InRange }, &shape);
     let sum = push(Op::Binary(BinaryOp::Add, product, bias), &shape);
     let zero = push(Op::Const(Literal::Float(0.0)), &shape);
     let y = push(Op::Binary(BinaryOp::Max, zero, sum), &shape);
@@ -42,7 +50,14 @@ fn dense(units: i64, inputs: i64) -> Graph {
 }
 
 /// The chain of 256-term chunks that the graph's order asks for.
-fn reference(x: &[f32], w: &[f32], b: &[f32], batch: usize, inputs: usize, units: usize) -> Vec<f32> {
+fn reference(
+    x: &[f32],
+    w: &[f32],
+    b: &[f32],
+    batch: usize,
+    inputs: usize,
+    units: usize,
+) -> Vec<f32> {
     let mut y = Vec::new();
     for n in 0..batch {
         for u in 0..units {
@@ -98,7 +113,9 @@ fn dense_layer_gives_the_bits_of_its_order() {
                 for batch in [1, 4, 13] {
                     let x = numbers(batch * inputs, 3);
                     workspace.set_input("x", batch, &x).unwrap();
-                    workspace.run(Persistent::Shared(&memory), batch, &gang, program.all_segments()).unwrap();
+                    workspace
+                        .run(Persistent::Shared(&memory), batch, &gang, program.all_segments())
+                        .unwrap();
                     let y = workspace.output::<f32>("y", batch).unwrap();
                     let expected = reference(&x, &w, &b, batch, inputs, units);
                     assert_eq!(y, expected, "{} {inputs} {units} batch {batch}", target.name());

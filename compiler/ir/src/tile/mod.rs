@@ -13,7 +13,13 @@
 //! from the maximum batch, trip counts from the actual one.
 
 mod data;
+mod interpret;
+mod points;
 mod print;
+mod verify;
+
+pub use interpret::{TileError, TileOutputs, interpret};
+pub use verify::BrokenLaw;
 
 pub use data::{
     Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,

@@ -16,10 +16,12 @@
 
 use super::data::{Buffer, Expr, Node, Phase, Program, Schedule};
 use crate::affine::Affine;
-use crate::graph::print::{class_name, escape, fill_text, layout_text, literal_text, order_text, subs_text};
 use crate::graph::Guard;
 use crate::graph::infer::{dim_text, shape_text};
 use crate::graph::ops::elem_name;
+use crate::graph::print::{
+    class_name, escape, fill_text, layout_text, literal_text, order_text, subs_text,
+};
 use crate::layout::Layout;
 use dlc_abi::{BufferRole, SegmentKind};
 use std::fmt;
@@ -68,7 +70,12 @@ fn role_name(role: BufferRole) -> &'static str {
 }
 
 fn buffer_text(buffer: &Buffer) -> String {
-    let mut text = format!("{} {}{}", role_name(buffer.role), elem_name(buffer.elem), shape_text(&buffer.shape));
+    let mut text = format!(
+        "{} {}{}",
+        role_name(buffer.role),
+        elem_name(buffer.elem),
+        shape_text(&buffer.shape)
+    );
     if buffer.layout != Layout::row_major(buffer.shape.len()) {
         text += &layout_text(&buffer.layout);
     }
@@ -90,16 +97,27 @@ fn write_phase(f: &mut fmt::Formatter<'_>, phase: &Phase) -> fmt::Result {
         axes += &format!(" | {}", reduced.join(", "));
     }
     let barrier = if phase.barrier_before { " barrier" } else { "" };
-    writeln!(f, "  phase \"{}\" [{axes}]{barrier}{}", escape(&phase.name), schedule_text(&phase.schedule))?;
+    writeln!(
+        f,
+        "  phase \"{}\" [{axes}]{barrier}{}",
+        escape(&phase.name),
+        schedule_text(&phase.schedule)
+    )?;
     for (id, node) in phase.exprs.iter() {
         writeln!(f, "    {id}: {} = {}", elem_name(node.elem), expr_text(node))?;
     }
     if let Some(reduction) = &phase.reduction {
         let factors: Vec<String> = reduction.factors.iter().map(ToString::to_string).collect();
         let guards: Vec<String> = reduction.guards.iter().map(guard_text).collect();
-        let guards = if guards.is_empty() { String::new() } else { format!(" where {}", guards.join(", ")) };
+        let guards =
+            if guards.is_empty() { String::new() } else { format!(" where {}", guards.join(", ")) };
         let combine = reduction.combine.name();
-        writeln!(f, "    reduce {combine} {}{guards}{}", factors.join(" * "), order_text(&reduction.order))?;
+        writeln!(
+            f,
+            "    reduce {combine} {}{guards}{}",
+            factors.join(" * "),
+            order_text(&reduction.order)
+        )?;
     }
     for store in &phase.stores {
         writeln!(f, "    store {}{} {}", store.buffer, subs_text(&store.subs), store.value)?;
@@ -135,12 +153,18 @@ fn expr_text(node: &Node) -> String {
         Expr::Const(literal) => format!("const {}", literal_text(*literal)),
         Expr::Index(index) => format!("index {index}"),
         Expr::Extent(dim) => format!("extent {}", dim_text(*dim)),
-        Expr::Load { buffer, subs, fill } => format!("load {buffer}{}{}", subs_text(subs), fill_text(*fill)),
+        Expr::Load { buffer, subs, fill } => {
+            format!("load {buffer}{}{}", subs_text(subs), fill_text(*fill))
+        }
         Expr::Gather { buffer, subs, axis, index } => {
             let subs: Vec<String> = subs
                 .iter()
                 .enumerate()
-                .map(|(at, sub): (usize, &Affine)| if at == *axis { index.to_string() } else { sub.to_string() })
+                .map(
+                    |(at, sub): (usize, &Affine)| {
+                        if at == *axis { index.to_string() } else { sub.to_string() }
+                    },
+                )
                 .collect();
             format!("gather {buffer}[{}]", subs.join(", "))
         }

@@ -29,18 +29,22 @@ pub fn in_place(draft: &mut Draft) {
 
 fn can_write_in_place(draft: &Draft, Assign { value, target, .. }: Assign) -> bool {
     let buffer = &draft.buffers[value];
-    if buffer.role != BufferRole::Temporary || buffer.alias_of.is_some() || is_aliased(draft, value) {
+    if buffer.role != BufferRole::Temporary || buffer.alias_of.is_some() || is_aliased(draft, value)
+    {
         return false;
     }
     if is_aliased(draft, target) || buffer.layout != draft.buffers[target].layout {
         return false;
     }
-    let Some(writer) = draft.phases.iter().position(|staged| staged.phase.writes().any(|b| b == value)) else {
+    let Some(writer) =
+        draft.phases.iter().position(|staged| staged.phase.writes().any(|b| b == value))
+    else {
         return false;
     };
     // Another value may not have been put there already.
     let taken = draft.phases.iter().any(|staged| staged.phase.writes().any(|b| b == target));
-    let later_reader = draft.phases[writer + 1..].iter().any(|staged| staged.phase.reads().any(|b| b == target));
+    let later_reader =
+        draft.phases[writer + 1..].iter().any(|staged| staged.phase.reads().any(|b| b == target));
     !taken && !later_reader && reads_only_its_own_point(&draft.phases[writer].phase, target)
 }
 
@@ -53,7 +57,9 @@ fn reads_only_its_own_point(phase: &Phase, target: BufferId) -> bool {
     phase.exprs.values().all(|node| match &node.expr {
         Expr::Load { buffer, subs, fill } => {
             *buffer != target
-                || (*subs == Affine::identity(phase.n_space) && *fill == Fill::InRange && phase.reduction.is_none())
+                || (*subs == Affine::identity(phase.n_space)
+                    && *fill == Fill::InRange
+                    && phase.reduction.is_none())
         }
         Expr::Gather { buffer, .. } => *buffer != target,
         Expr::Const(_)
@@ -79,7 +85,9 @@ fn replace(draft: &mut Draft, from: BufferId, to: BufferId) {
         }
         for node in staged.phase.exprs.values_mut() {
             match &mut node.expr {
-                Expr::Load { buffer, .. } | Expr::Gather { buffer, .. } if *buffer == from => *buffer = to,
+                Expr::Load { buffer, .. } | Expr::Gather { buffer, .. } if *buffer == from => {
+                    *buffer = to
+                }
                 _ => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use super::roots::Roots;
 use crate::pass::PassError;
+use dlc_abi::{BufferRole, Dim, ElemType, SegmentKind};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
 use dlc_ir::graph::{Contract, Fill, Graph, InputRole, NodeId, Op, OutputKind, Stage};
@@ -9,7 +10,6 @@ use dlc_ir::layout::Layout;
 use dlc_ir::tile::{
     Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
 };
-use dlc_abi::{BufferRole, Dim, ElemType, SegmentKind};
 use rustc_hash::FxHashMap;
 
 /// A phase with the stage that it belongs to.
@@ -160,9 +160,11 @@ impl Builder<'_> {
                 };
                 (role, name.clone(), None)
             }
-            Op::Reshape(operand) => {
-                (BufferRole::Temporary, format!("{} reshaped", node.origin.name), Some(self.buffer(*operand)?))
-            }
+            Op::Reshape(operand) => (
+                BufferRole::Temporary,
+                format!("{} reshaped", node.origin.name),
+                Some(self.buffer(*operand)?),
+            ),
             _ => (BufferRole::Temporary, node.origin.name.clone(), None),
         };
         let wanted = match (role, wanted.is_empty()) {
@@ -187,7 +189,8 @@ impl Builder<'_> {
 
     /// Makes a result out of a value: its own buffer if it is a plain temporary, otherwise a copy.
     fn hand_out(&mut self, name: &str, value: BufferId, phases: &[StagedPhase]) -> Option<Phase> {
-        let written = phases.iter().any(|staged| staged.phase.writes().any(|buffer| buffer == value));
+        let written =
+            phases.iter().any(|staged| staged.phase.writes().any(|buffer| buffer == value));
         let buffer = &mut self.buffers[value];
         if buffer.role == BufferRole::Temporary && written {
             buffer.role = BufferRole::Output;
@@ -210,7 +213,13 @@ impl Builder<'_> {
     fn phase_of(&mut self, id: NodeId) -> Result<Phase, PassError> {
         let node = &self.graph.nodes[id];
         let n_space = node.shape.len();
-        let mut lowering = Lowering { builder: self, root: id, anchor: None, exprs: IndexVec::new(), memo: FxHashMap::default() };
+        let mut lowering = Lowering {
+            builder: self,
+            root: id,
+            anchor: None,
+            exprs: IndexVec::new(),
+            memo: FxHashMap::default(),
+        };
         let mut axes = node.shape.clone();
         let mut reduction = None;
         if let Some(anchor) = lowering.builder.roots.anchor(id)
@@ -252,7 +261,9 @@ impl Lowering<'_, '_> {
     }
 
     fn reduction(&mut self, contract: &Contract) -> Result<Reduction, PassError> {
-        let order = contract.order.ok_or_else(|| PassError::bug("fuse", "a contraction without an order"))?;
+        let order = contract
+            .order
+            .ok_or_else(|| PassError::bug("fuse", "a contraction without an order"))?;
         if contract.normal_form().is_none() || !contract.congruences.is_empty() {
             return Err(PassError::bug("fuse", "a contraction that is not in normal form"));
         }
@@ -294,7 +305,10 @@ impl Lowering<'_, '_> {
         let expr = match &node.op {
             Op::Contract(_) if self.anchor == Some(id) => Expr::Reduced,
             Op::Contract(_) | Op::Input { .. } | Op::Reshape(_) => {
-                return Err(PassError::bug("fuse", format!("{id} cannot be computed inside a phase")));
+                return Err(PassError::bug(
+                    "fuse",
+                    format!("{id} cannot be computed inside a phase"),
+                ));
             }
             Op::Const(literal) => Expr::Const(*literal),
             Op::Iota { axis } => Expr::Index(at[*axis].clone()),
@@ -310,7 +324,9 @@ impl Lowering<'_, '_> {
             Op::Select(c, a, b) => {
                 Expr::Select(self.inline(*c, at)?, self.inline(*a, at)?, self.inline(*b, at)?)
             }
-            Op::Fma(a, b, c) => Expr::Fma(self.inline(*a, at)?, self.inline(*b, at)?, self.inline(*c, at)?),
+            Op::Fma(a, b, c) => {
+                Expr::Fma(self.inline(*a, at)?, self.inline(*b, at)?, self.inline(*c, at)?)
+            }
             Op::Convert(a) => Expr::Convert(self.inline(*a, at)?),
             Op::View { operand, subs, fill } => {
                 let subs: Vec<Affine> = subs.iter().map(|sub| sub.substitute(at)).collect();
@@ -343,7 +359,10 @@ fn flat_index(shape: &[Dim], at: &[Affine]) -> Result<Affine, PassError> {
             (_, Some(extent)) => extent,
             (0, None) => 0,
             (_, None) => {
-                return Err(PassError::bug("fuse", "a random draw whose inner extent follows the batch"));
+                return Err(PassError::bug(
+                    "fuse",
+                    "a random draw whose inner extent follows the batch",
+                ));
             }
         };
         flat = flat.times(extent).plus(sub);

@@ -49,7 +49,8 @@ fn owner(draft: &Draft, buffer: BufferId) -> BufferId {
 fn reads_at_the_same_point(draft: &Draft, phase: &Phase, candidate: &Phase) -> bool {
     phase.exprs.values().all(|node| match &node.expr {
         Expr::Load { buffer, subs, fill } => {
-            let written = candidate.writes().any(|written| owner(draft, written) == owner(draft, *buffer));
+            let written =
+                candidate.writes().any(|written| owner(draft, written) == owner(draft, *buffer));
             let identity = *subs == Affine::identity(phase.n_space)
                 && *fill == Fill::InRange
                 && candidate.stores.iter().any(|store| {
@@ -87,7 +88,8 @@ fn join(into: &mut Phase, phase: &Phase) {
         new_id.push(match stored {
             Some(value) => value,
             None => {
-                let node = Node { expr: renumber(&node.expr, |id| new_id[id.index()]), elem: node.elem };
+                let node =
+                    Node { expr: renumber(&node.expr, |id| new_id[id.index()]), elem: node.elem };
                 find_or_push(&mut into.exprs, node)
             }
         });
@@ -108,7 +110,9 @@ fn find_or_push(exprs: &mut IndexVec<ExprId, Node>, node: Node) -> ExprId {
 /// The same expression on other operands.
 pub fn renumber(expr: &Expr, to: impl Fn(ExprId) -> ExprId) -> Expr {
     match expr {
-        Expr::Const(_) | Expr::Index(_) | Expr::Extent(_) | Expr::Load { .. } | Expr::Reduced => expr.clone(),
+        Expr::Const(_) | Expr::Index(_) | Expr::Extent(_) | Expr::Load { .. } | Expr::Reduced => {
+            expr.clone()
+        }
         Expr::Gather { buffer, subs, axis, index } => {
             Expr::Gather { buffer: *buffer, subs: subs.clone(), axis: *axis, index: to(*index) }
         }
@@ -126,8 +130,12 @@ pub fn renumber(expr: &Expr, to: impl Fn(ExprId) -> ExprId) -> Expr {
 
 /// Removes stores to temporaries that nothing reads any more.
 pub fn drop_unread_stores(draft: &mut Draft) {
-    let read: Vec<BufferId> =
-        draft.phases.iter().flat_map(|staged| staged.phase.reads()).map(|buffer| owner(draft, buffer)).collect();
+    let read: Vec<BufferId> = draft
+        .phases
+        .iter()
+        .flat_map(|staged| staged.phase.reads())
+        .map(|buffer| owner(draft, buffer))
+        .collect();
     let needed = |buffer: BufferId| {
         draft.buffers[buffer].role != BufferRole::Temporary || read.contains(&buffer)
     };

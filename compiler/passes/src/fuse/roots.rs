@@ -61,7 +61,12 @@ pub fn choose(graph: &Graph) -> Roots {
             | Op::View { .. }
             | Op::Gather(_) => {
                 cost[at] = own_cost(&node.op)
-                    + node.op.operands().iter().map(|operand| inline_cost(&roots, &cost, *operand)).sum::<u32>();
+                    + node
+                        .op
+                        .operands()
+                        .iter()
+                        .map(|operand| inline_cost(&roots, &cost, *operand))
+                        .sum::<u32>();
                 roots.anchor[at] = choose_anchor(graph, &mut roots, &mut cost, &node.op);
                 let anchored = roots.anchor[at].is_some();
                 if uses[at] > 1 && (anchored || cost[at] > CHEAP) {
@@ -175,7 +180,12 @@ fn fits_into_user(graph: &Graph, id: NodeId, uses: usize) -> bool {
 
 fn is_elementwise(op: &Op) -> bool {
     match op {
-        Op::Unary(..) | Op::Binary(..) | Op::Compare(..) | Op::Select(..) | Op::Fma(..) | Op::Convert(_) => true,
+        Op::Unary(..)
+        | Op::Binary(..)
+        | Op::Compare(..)
+        | Op::Select(..)
+        | Op::Fma(..)
+        | Op::Convert(_) => true,
         Op::Input { .. }
         | Op::Const(_)
         | Op::Iota { .. }
@@ -222,7 +232,12 @@ fn choose_anchor(graph: &Graph, roots: &mut Roots, cost: &mut [u32], op: &Op) ->
 /// Rough number of vector operations.
 fn own_cost(op: &Op) -> u32 {
     match op {
-        Op::Input { .. } | Op::Const(_) | Op::Iota { .. } | Op::Extent(_) | Op::View { .. } | Op::Reshape(_) => 0,
+        Op::Input { .. }
+        | Op::Const(_)
+        | Op::Iota { .. }
+        | Op::Extent(_)
+        | Op::View { .. }
+        | Op::Reshape(_) => 0,
         Op::Random { .. } => 60,
         Op::Unary(op, _) => match op {
             UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Floor | UnaryOp::Not => 1,
@@ -263,7 +278,11 @@ mod tests {
         let contract = |sub: Affine| Contract {
             space: vec![fixed(4), fixed(3)],
             out: vec![Affine::axis(0)],
-            reads: vec![Read { value: NodeId::from_index(0), subs: vec![sub], fill: Fill::InRange }],
+            reads: vec![Read {
+                value: NodeId::from_index(0),
+                subs: vec![sub],
+                fill: Fill::InRange,
+            }],
             combine: dlc_ir::graph::Combine::Max,
             guards: vec![],
             congruences: vec![],

@@ -4,7 +4,9 @@ use super::Slots;
 use super::kernel::{Kernel, Param};
 use dlc_abi::{Dim, StepContext};
 use dlc_ir::tile::{BufferId, Phase, Program};
-use dlc_ir::vector::{Addr, FuncId, Function, FunctionBuilder, FunctionKind, Inst, IntOp, IntWidth, Stmt, Val};
+use dlc_ir::vector::{
+    Addr, FuncId, Function, FunctionBuilder, FunctionKind, Inst, IntOp, IntWidth, Stmt, Val,
+};
 
 /// A phase's driver.
 #[derive(Debug)]
@@ -31,7 +33,12 @@ const ERROR: usize = 4;
 const FIRST_BUFFER: usize = 5;
 
 /// Builds the driver of a phase: units `part * n / parts .. (part + 1) * n / parts`, one kernel call each.
-pub(super) fn phase(program: &Program, phase: &Phase, kernel: &Kernel, function: FuncId) -> PhaseDriver {
+pub(super) fn phase(
+    program: &Program,
+    phase: &Phase,
+    kernel: &Kernel,
+    function: FuncId,
+) -> PhaseDriver {
     let mut buffers: Vec<BufferId> = Vec::new();
     let memories = kernel.params.iter().filter_map(|param| match param {
         Param::Stream(stream) => Some(program.memory_of(kernel.streams[*stream].buffer)),
@@ -43,7 +50,8 @@ pub(super) fn phase(program: &Program, phase: &Phase, kernel: &Kernel, function:
             buffers.push(memory);
         }
     }
-    let mut fb = FunctionBuilder::new(phase.name.clone(), FunctionKind::Phase, FIRST_BUFFER + buffers.len());
+    let mut fb =
+        FunctionBuilder::new(phase.name.clone(), FunctionKind::Phase, FIRST_BUFFER + buffers.len());
     let units = &phase.schedule.units;
     let counts: Vec<Val> = units
         .iter()
@@ -92,7 +100,8 @@ fn kernel_args(
 ) -> Vec<Val> {
     let units = &phase.schedule.units;
     let address = |fb: &FunctionBuilder, memory: BufferId| {
-        let at = buffers.iter().position(|&known| known == memory).expect("every memory is a parameter");
+        let at =
+            buffers.iter().position(|&known| known == memory).expect("every memory is a parameter");
         fb.param(FIRST_BUFFER + at)
     };
     let mut args = Vec::with_capacity(kernel.params.len());

@@ -9,7 +9,8 @@ use dlc_ir::graph::{BinaryOp, Compare as GraphCompare, Fill, Literal, UnaryOp};
 use dlc_ir::math::{self, UnaryMath};
 use dlc_ir::tile::{BufferId, Expr, ExprId};
 use dlc_ir::vector::{
-    Addr, Compare, Elem, Inst, IntOp, IntWidth, MaskOp, ShiftOp, Stmt, Storage, Type, Val, VecBinary, VecUnary,
+    Addr, Compare, Elem, Inst, IntOp, IntWidth, MaskOp, ShiftOp, Stmt, Storage, Type, Val,
+    VecBinary, VecUnary,
 };
 use rustc_hash::FxHashMap;
 
@@ -62,9 +63,17 @@ impl Emitter<'_> {
     }
 
     /// The value of an expression at a place of the tile.
-    pub(super) fn eval(&mut self, env: &Env, tile: &Tile, id: ExprId, at: At, cache: &mut Cache) -> Result<Val, PassError> {
+    pub(super) fn eval(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        id: ExprId,
+        at: At,
+        cache: &mut Cache,
+    ) -> Result<Val, PassError> {
         let row = if self.on_rows[id.index()] { at.row } else { 0 };
-        let vector = if tile.lane_axis.is_some() && self.on_lanes[id.index()] { at.vector } else { 0 };
+        let vector =
+            if tile.lane_axis.is_some() && self.on_lanes[id.index()] { at.vector } else { 0 };
         let key = (id, row, vector);
         if let Some(&known) = cache.get(&key) {
             return Ok(known);
@@ -74,7 +83,14 @@ impl Emitter<'_> {
         Ok(value)
     }
 
-    fn emit(&mut self, env: &Env, tile: &Tile, id: ExprId, at: At, cache: &mut Cache) -> Result<Val, PassError> {
+    fn emit(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        id: ExprId,
+        at: At,
+        cache: &mut Cache,
+    ) -> Result<Val, PassError> {
         let node = self.expr(id).clone();
         let ty = self.vec_type(node.elem, tile.lanes);
         Ok(match &node.expr {
@@ -86,10 +102,13 @@ impl Emitter<'_> {
             Expr::Extent(dim) => {
                 let value = self.extent(*dim);
                 let lanes = tile.lanes as u8;
-                let value = self.fb.inst(Inst::Splat { ty: Type::Vec { elem: Elem::I32, lanes }, value });
+                let value =
+                    self.fb.inst(Inst::Splat { ty: Type::Vec { elem: Elem::I32, lanes }, value });
                 self.from_i32(value, node.elem, ty)
             }
-            Expr::Load { buffer, subs, fill } => self.load(env, tile, id, at, *buffer, subs, *fill, ty),
+            Expr::Load { buffer, subs, fill } => {
+                self.load(env, tile, id, at, *buffer, subs, *fill, ty)
+            }
             Expr::Gather { buffer, axis, index, .. } => {
                 self.gather(env, tile, id, at, (*buffer, *axis, *index), ty, cache)?
             }
@@ -100,7 +119,10 @@ impl Emitter<'_> {
                 self.random(seed, step, *draw, element, ty)
             }
             Expr::Reduced => {
-                return Err(PassError::bug("vectorize", "the result of a reduction is read before it exists"));
+                return Err(PassError::bug(
+                    "vectorize",
+                    "the result of a reduction is read before it exists",
+                ));
             }
             Expr::Unary(op, a) => {
                 let a = self.eval(env, tile, *a, at, cache)?;
@@ -221,7 +243,13 @@ impl Emitter<'_> {
     }
 
     /// Where `0 <= index < extent` for every subscript that may leave the buffer.
-    fn in_range(&mut self, env: &Env, tile: &Tile, bounds: &[(Affine, Dim)], at: At) -> Option<Val> {
+    fn in_range(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        bounds: &[(Affine, Dim)],
+        at: At,
+    ) -> Option<Val> {
         let mut all: Option<Val> = None;
         for (index, extent) in bounds {
             let index = self.index_lanes(env, tile, index, at);
@@ -242,13 +270,15 @@ impl Emitter<'_> {
 
     /// The subscripts that may leave the buffer at the maximum batch.
     fn open_bounds(&self, buffer: BufferId, subs: &[Affine]) -> Vec<(Affine, Dim)> {
-        let extents: Vec<i64> = self.phase.axes.iter().map(|dim| dim.at(self.program.max_batch).max(1)).collect();
+        let extents: Vec<i64> =
+            self.phase.axes.iter().map(|dim| dim.at(self.program.max_batch).max(1)).collect();
         let shape = &self.program.buffers[buffer].shape;
         subs.iter()
             .zip(shape)
             .filter(|(sub, extent)| {
                 let (low, high) = sub.range(&extents);
-                let batch_axis = sub.as_axis().is_some_and(|axis| self.phase.axes[axis] == **extent);
+                let batch_axis =
+                    sub.as_axis().is_some_and(|axis| self.phase.axes[axis] == **extent);
                 !batch_axis && (low < 0 || extent.as_fixed().is_none_or(|extent| high >= extent))
             })
             .map(|(sub, extent)| (sub.clone(), *extent))
@@ -280,7 +310,8 @@ impl Emitter<'_> {
         fill: Fill,
         ty: Type,
     ) -> Val {
-        let bounds = if fill == Fill::InRange { Vec::new() } else { self.open_bounds(buffer, subs) };
+        let bounds =
+            if fill == Fill::InRange { Vec::new() } else { self.open_bounds(buffer, subs) };
         let inside = self.in_range(env, tile, &bounds, at);
         let elem = self.elem_of(buffer);
         let storage = storage_of(elem);
@@ -336,8 +367,16 @@ impl Emitter<'_> {
     }
 
     /// Address of lane 0 of an access at a place of the tile.
-    pub(super) fn place(&mut self, env: &Env, tile: &Tile, stream: usize, constant: i64, at: At) -> Addr {
-        let row = self.phase.schedule.row_axis.map_or(0, |axis| self.byte_stride(stream, axis)) * at.row as i64;
+    pub(super) fn place(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        stream: usize,
+        constant: i64,
+        at: At,
+    ) -> Addr {
+        let row = self.phase.schedule.row_axis.map_or(0, |axis| self.byte_stride(stream, axis))
+            * at.row as i64;
         let vector = tile.lane_axis.map_or(0, |axis| self.byte_stride(stream, axis));
         let vector = vector * (at.vector * tile.lanes) as i64;
         self.addr(env, stream, constant, row + vector)
@@ -364,7 +403,8 @@ impl Emitter<'_> {
         let index = self.fb.binary(VecBinary::Min, wanted, last);
         let index = self.fb.binary(VecBinary::Max, index, zero);
         let strides = self.program.buffers[buffer].strides(self.program.max_batch);
-        let strides = strides.ok_or_else(|| PassError::bug("vectorize", "a gather from a blocked layout"))?;
+        let strides =
+            strides.ok_or_else(|| PassError::bug("vectorize", "a gather from a blocked layout"))?;
         let stride = self.fb.int_lanes(lanes_ty, strides[axis]);
         let mut offset = self.fb.binary(VecBinary::Mul, index, stride);
         let (stream, constant) = self.loads[id.index()].expect("every gather has a stream");
@@ -384,7 +424,15 @@ impl Emitter<'_> {
     }
 
     /// Notes in the error slot the first lane whose index is outside `0..extent`.
-    fn check_index(&mut self, env: &Env, tile: &Tile, index: ExprId, at: At, wanted: Val, extent: Val) -> Result<(), PassError> {
+    fn check_index(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        index: ExprId,
+        at: At,
+        wanted: Val,
+        extent: Val,
+    ) -> Result<(), PassError> {
         let Expr::Load { buffer, .. } = self.expr(index).expr else {
             return Err(PassError::bug("vectorize", "a gather whose index is not a load"));
         };
@@ -430,7 +478,9 @@ impl Emitter<'_> {
     /// Philox4x32-10 as the graph's `Random` defines it.
     fn random(&mut self, seed: Val, step: Val, draw: u32, element: Val, ty: Type) -> Val {
         let lanes_ty = self.fb.ty(element);
-        let constant = |emitter: &mut Self, value: u32| emitter.fb.int_lanes(lanes_ty, i64::from(value as i32));
+        let constant = |emitter: &mut Self, value: u32| {
+            emitter.fb.int_lanes(lanes_ty, i64::from(value as i32))
+        };
         let fifteen = constant(self, 15);
         let three = constant(self, 3);
         let block = self.fb.inst(Inst::Shift(ShiftOp::RightArithmetic, element, 6));
@@ -588,7 +638,9 @@ impl Emitter<'_> {
                 self.mask_for(mask, self.mask_bits)
             }
             _ => {
-                let (Type::Vec { elem: have, .. }, Type::Vec { elem: want, .. }) = (self.fb.ty(value), ty) else {
+                let (Type::Vec { elem: have, .. }, Type::Vec { elem: want, .. }) =
+                    (self.fb.ty(value), ty)
+                else {
                     unreachable!("truth values are handled above")
                 };
                 if have == want { value } else { self.fb.inst(Inst::Convert(want, value)) }
@@ -597,7 +649,12 @@ impl Emitter<'_> {
     }
 
     /// Writes the values of all stores at every place of the tile, row by row. `reduced` holds the reduction's results.
-    pub(super) fn store_tile(&mut self, env: &Env, tile: &Tile, mut cache: Cache) -> Result<(), PassError> {
+    pub(super) fn store_tile(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        mut cache: Cache,
+    ) -> Result<(), PassError> {
         for row in 0..tile.rows {
             for vector in 0..tile.vectors {
                 let at = At { row, vector };
@@ -651,15 +708,25 @@ impl Emitter<'_> {
 
     /// Loads whose lanes are strided but whose rows are contiguous, as rows of vectors that are then transposed.
     pub(super) fn transposed_loads(&mut self, env: &Env, tile: &Tile, cache: &mut Cache) {
-        let (Some(row_axis), Some(lane_axis)) = (self.phase.schedule.row_axis, tile.lane_axis) else { return };
-        if self.phase.reduction.is_some() || tile.rows != tile.lanes || tile.vectors != 1 || tile.tail.is_some() {
+        let (Some(row_axis), Some(lane_axis)) = (self.phase.schedule.row_axis, tile.lane_axis)
+        else {
+            return;
+        };
+        if self.phase.reduction.is_some()
+            || tile.rows != tile.lanes
+            || tile.vectors != 1
+            || tile.tail.is_some()
+        {
             return;
         }
         for (id, node) in self.phase.exprs.iter() {
             let Expr::Load { buffer, fill: Fill::InRange, .. } = &node.expr else { continue };
             let (stream, constant) = self.loads[id.index()].expect("every load has a stream");
             let walk = &self.streams[stream];
-            if node.elem == ElemType::Bool || walk.stride(row_axis) != 1 || matches!(walk.stride(lane_axis), 0 | 1) {
+            if node.elem == ElemType::Bool
+                || walk.stride(row_axis) != 1
+                || matches!(walk.stride(lane_axis), 0 | 1)
+            {
                 continue;
             }
             let storage = storage_of(self.elem_of(*buffer));

@@ -113,12 +113,18 @@ pub(super) struct Emitter<'a> {
 }
 
 /// Builds the kernel of a phase.
-pub fn build(program: &Program, phase: &Phase, target: &TargetDesc, slots: &Slots) -> Result<Kernel, PassError> {
+pub fn build(
+    program: &Program,
+    phase: &Phase,
+    target: &TargetDesc,
+    slots: &Slots,
+) -> Result<Kernel, PassError> {
     let accesses = Accesses::of(program, phase)?;
     let params = params(program, phase, &accesses);
     let is_lanes = is_lanes_order(phase);
     let lanes = if is_lanes { 16 } else { schedule::lanes(program, phase, target) };
-    let fb = FunctionBuilder::new(format!("{}.kernel", phase.name), FunctionKind::Kernel, params.len());
+    let fb =
+        FunctionBuilder::new(format!("{}.kernel", phase.name), FunctionKind::Kernel, params.len());
     let wide = phase.exprs.values().any(|node| node.elem.size() == 8);
     let mut emitter = Emitter {
         fb,
@@ -141,7 +147,9 @@ pub fn build(program: &Program, phase: &Phase, target: &TargetDesc, slots: &Slot
     emitter.lens = (0..phase.axes.len()).map(|axis| emitter.len_of(axis)).collect();
     let env = emitter.entry();
     let outer: Vec<usize> = (0..phase.n_space)
-        .filter(|&axis| Some(axis) != phase.schedule.row_axis && Some(axis) != phase.schedule.lane_axis)
+        .filter(|&axis| {
+            Some(axis) != phase.schedule.row_axis && Some(axis) != phase.schedule.lane_axis
+        })
         .collect();
     emitter.outer_loops(&env, &outer)?;
     Ok(Kernel {
@@ -155,7 +163,8 @@ pub fn build(program: &Program, phase: &Phase, target: &TargetDesc, slots: &Slot
 /// Whether sixteen virtual lanes walk the innermost reduction axis.
 pub(super) fn is_lanes_order(phase: &Phase) -> bool {
     phase.reduction.as_ref().is_some_and(|reduction| {
-        reduction.order.kind == OrderKind::Lanes && !matches!(reduction.combine, Combine::ArgMax | Combine::ArgMin)
+        reduction.order.kind == OrderKind::Lanes
+            && !matches!(reduction.combine, Combine::ArgMax | Combine::ArgMin)
     })
 }
 
@@ -168,9 +177,14 @@ struct Accesses {
 
 impl Accesses {
     fn of(program: &Program, phase: &Phase) -> Result<Accesses, PassError> {
-        let mut accesses = Accesses { streams: Vec::new(), loads: vec![None; phase.exprs.len()], stores: Vec::new() };
+        let mut accesses = Accesses {
+            streams: Vec::new(),
+            loads: vec![None; phase.exprs.len()],
+            stores: Vec::new(),
+        };
         for (id, node) in phase.exprs.iter() {
-            if let Expr::Load { buffer, subs, .. } | Expr::Gather { buffer, subs, .. } = &node.expr {
+            if let Expr::Load { buffer, subs, .. } | Expr::Gather { buffer, subs, .. } = &node.expr
+            {
                 let walk = walk_of(program, *buffer, subs)?;
                 accesses.loads[id.index()] = Some(accesses.stream(walk));
             }
@@ -186,7 +200,8 @@ impl Accesses {
     /// The stream that walks like this but for a constant, and the constant.
     fn stream(&mut self, walk: Walk) -> (usize, i64) {
         let constant = walk.offset.offset();
-        let walk = Walk { buffer: walk.buffer, offset: walk.offset.minus(&Affine::constant(constant)) };
+        let walk =
+            Walk { buffer: walk.buffer, offset: walk.offset.minus(&Affine::constant(constant)) };
         let at = self.streams.iter().position(|known| *known == walk).unwrap_or_else(|| {
             self.streams.push(walk);
             self.streams.len() - 1
@@ -243,10 +258,11 @@ pub(super) fn index_is_used(phase: &Phase, axis: usize) -> bool {
         | Expr::Convert(_) => false,
     });
     let reduction = phase.reduction.as_ref();
-    let in_guards =
-        reduction.is_some_and(|reduction| reduction.guards.iter().any(|guard| mentions(&guard.expr)));
+    let in_guards = reduction
+        .is_some_and(|reduction| reduction.guards.iter().any(|guard| mentions(&guard.expr)));
     // The result of an arg-reduction is an index.
-    let is_arg = reduction.is_some_and(|reduction| matches!(reduction.combine, Combine::ArgMax | Combine::ArgMin));
+    let is_arg = reduction
+        .is_some_and(|reduction| matches!(reduction.combine, Combine::ArgMax | Combine::ArgMin));
     in_exprs || in_guards || (is_arg && axis >= phase.n_space)
 }
 
@@ -265,7 +281,9 @@ impl Emitter<'_> {
             Some(unit) => Len::Dynamic(self.param(Param::Count(axis)), unit.tile.min(max)),
             None => match self.phase.axes[axis].as_fixed() {
                 Some(extent) => Len::Static(extent),
-                None if axis < self.phase.n_space => Len::Dynamic(self.param(Param::Count(axis)), max),
+                None if axis < self.phase.n_space => {
+                    Len::Dynamic(self.param(Param::Count(axis)), max)
+                }
                 // A reduction over the batch: its length comes from the batch itself, in `reduce`.
                 None => Len::Dynamic(self.param(Param::Batch), max),
             },
@@ -310,14 +328,18 @@ impl Emitter<'_> {
                 Expr::Index(index) => mentions(index),
                 Expr::Random { element, .. } => mentions(element),
                 Expr::Load { subs, .. } => subs.iter().any(mentions),
-                Expr::Gather { subs, index, .. } => subs.iter().any(mentions) || depends[index.index()],
+                Expr::Gather { subs, index, .. } => {
+                    subs.iter().any(mentions) || depends[index.index()]
+                }
                 Expr::Reduced => true,
                 Expr::Unary(..)
                 | Expr::Binary(..)
                 | Expr::Compare(..)
                 | Expr::Select(..)
                 | Expr::Fma(..)
-                | Expr::Convert(_) => node.expr.operands().iter().any(|operand| depends[operand.index()]),
+                | Expr::Convert(_) => {
+                    node.expr.operands().iter().any(|operand| depends[operand.index()])
+                }
             };
         }
         depends
@@ -360,7 +382,13 @@ impl Emitter<'_> {
     }
 
     /// Address of a stream's element, `elements` further.
-    pub(super) fn addr(&mut self, env: &Env, stream: usize, elements: i64, extra_bytes: i64) -> Addr {
+    pub(super) fn addr(
+        &mut self,
+        env: &Env,
+        stream: usize,
+        elements: i64,
+        extra_bytes: i64,
+    ) -> Addr {
         let disp = env.disp[stream] + elements * self.elem_bytes(stream) + extra_bytes;
         match i32::try_from(disp) {
             Ok(disp) => Addr::offset(env.ptr[stream], disp),
@@ -444,20 +472,28 @@ impl Emitter<'_> {
                 if rest > 0 {
                     let vectors = (rest as usize).div_ceil(lanes);
                     let in_last = rest as usize - (vectors - 1) * lanes;
-                    let tail = (in_last < lanes).then(|| self.fb.int(in_last as i64)).map(|n| self.first(n));
+                    let tail = (in_last < lanes)
+                        .then(|| self.fb.int(in_last as i64))
+                        .map(|n| self.first(n));
                     self.row_tiles(&env, Tile { vectors, tail, ..tile })?;
                 }
             }
             Len::Dynamic(n, max) => {
                 let whole = self.divided(n, step);
-                let env = self.whole_lane_tiles(env, axis, Len::Dynamic(whole, max / step), tile)?;
+                let env =
+                    self.whole_lane_tiles(env, axis, Len::Dynamic(whole, max / step), tile)?;
                 let done = self.fb.imul_const(whole, step);
                 let mut rest = self.fb.int_op(IntOp::Sub, n, done);
                 let mut env = env;
                 let single = Tile { vectors: 1, ..tile };
                 if vectors > 1 {
                     let singles = self.divided(rest, lanes as i64);
-                    env = self.whole_lane_tiles(&env, axis, Len::Dynamic(singles, vectors as i64 - 1), single)?;
+                    env = self.whole_lane_tiles(
+                        &env,
+                        axis,
+                        Len::Dynamic(singles, vectors as i64 - 1),
+                        single,
+                    )?;
                     let done = self.fb.imul_const(singles, lanes as i64);
                     rest = self.fb.int_op(IntOp::Sub, rest, done);
                 }
@@ -472,7 +508,13 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn whole_lane_tiles(&mut self, env: &Env, axis: usize, trip: Len, tile: Tile) -> Result<Env, PassError> {
+    fn whole_lane_tiles(
+        &mut self,
+        env: &Env,
+        axis: usize,
+        trip: Len,
+        tile: Tile,
+    ) -> Result<Env, PassError> {
         let step = (tile.vectors * tile.lanes) as i64;
         let (env, _) = self.for_axis(env, axis, trip, step, &[], &mut |emitter, env, _| {
             emitter.row_tiles(env, tile)?;

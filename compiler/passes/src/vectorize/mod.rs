@@ -44,7 +44,11 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
             let function = intern(&mut module, kernel.function.clone());
             let driver = driver::phase(program, phase, &kernel, function);
             let phase_function = intern(&mut module, driver.function);
-            calls.push(driver::PhaseCall { function: phase_function, phase, buffers: driver.buffers });
+            calls.push(driver::PhaseCall {
+                function: phase_function,
+                phase,
+                buffers: driver.buffers,
+            });
         }
         let parallel = segment.phases.iter().any(|phase| !phase.schedule.serial);
         segments.push(SegmentDesc { symbol: segment.name.clone(), kind: segment.kind, parallel });
@@ -62,9 +66,17 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
         arena_bytes: program.arena_bytes.next_multiple_of(64),
         scratch_bytes: scratch_bytes.next_multiple_of(64),
     };
-    let updates = program.segments.iter().flat_map(|segment| &segment.phases).flat_map(|phase| phase.writes()).any(
-        |buffer| matches!(program.buffers[program.memory_of(buffer)].role, BufferRole::Param | BufferRole::State),
-    );
+    let updates = program
+        .segments
+        .iter()
+        .flat_map(|segment| &segment.phases)
+        .flat_map(|phase| phase.writes())
+        .any(|buffer| {
+            matches!(
+                program.buffers[program.memory_of(buffer)].role,
+                BufferRole::Param | BufferRole::State
+            )
+        });
     Ok(VectorProgram { module, manifest, updates })
 }
 
@@ -79,8 +91,13 @@ fn intern(module: &mut Module, function: Function) -> FuncId {
     if let Some((id, _)) = known {
         return id;
     }
-    let taken = module.functions.values().filter(|other| other.name.split('#').next() == Some(&function.name)).count();
-    let name = if taken == 0 { function.name.clone() } else { format!("{}#{}", function.name, taken + 1) };
+    let taken = module
+        .functions
+        .values()
+        .filter(|other| other.name.split('#').next() == Some(&function.name))
+        .count();
+    let name =
+        if taken == 0 { function.name.clone() } else { format!("{}#{}", function.name, taken + 1) };
     module.functions.push(Function { name, ..function })
 }
 
@@ -95,7 +112,8 @@ pub(crate) struct Slots {
 
 impl Slots {
     fn of(program: &Program) -> Slots {
-        let owners: Vec<BufferId> = program.buffers.keys().filter(|&id| program.memory_of(id) == id).collect();
+        let owners: Vec<BufferId> =
+            program.buffers.keys().filter(|&id| program.memory_of(id) == id).collect();
         let slot_of = program
             .buffers
             .keys()
@@ -139,7 +157,15 @@ impl Slots {
 }
 
 /// The walk of an access; buffers with blocked layouts do not reach this pass.
-fn walk_of(program: &Program, buffer: BufferId, subs: &[dlc_ir::affine::Affine]) -> Result<Walk, PassError> {
-    Walk::of(&program.buffers, program.max_batch, buffer, subs)
-        .ok_or_else(|| PassError::bug("vectorize", format!("{} has a blocked layout", program.buffers[buffer].name)))
+fn walk_of(
+    program: &Program,
+    buffer: BufferId,
+    subs: &[dlc_ir::affine::Affine],
+) -> Result<Walk, PassError> {
+    Walk::of(&program.buffers, program.max_batch, buffer, subs).ok_or_else(|| {
+        PassError::bug(
+            "vectorize",
+            format!("{} has a blocked layout", program.buffers[buffer].name),
+        )
+    })
 }

@@ -26,7 +26,12 @@ impl Emitter<'_> {
             Combine::ArgMax | Combine::ArgMin => self.arg_reduce(env, &tile)?,
             Combine::Sum | Combine::Max | Combine::Min => self.reduce(env, &tile)?,
         };
-        let reduced = self.phase.exprs.iter().filter(|(_, node)| node.expr == Expr::Reduced).map(|(id, _)| id);
+        let reduced = self
+            .phase
+            .exprs
+            .iter()
+            .filter(|(_, node)| node.expr == Expr::Reduced)
+            .map(|(id, _)| id);
         for id in reduced.collect::<Vec<ExprId>>() {
             for (at, &value) in results.iter().enumerate() {
                 // Accumulators lie row by row.
@@ -43,7 +48,13 @@ impl Emitter<'_> {
     /// The tile as its terms see it: under the lanes order sixteen lanes along the innermost reduction axis.
     fn term_tile(&self, tile: &Tile) -> Tile {
         if is_lanes_order(self.phase) {
-            Tile { rows: tile.rows, vectors: 1, lanes: 16, lane_axis: self.phase.schedule.lane_axis, tail: None }
+            Tile {
+                rows: tile.rows,
+                vectors: 1,
+                lanes: 16,
+                lane_axis: self.phase.schedule.lane_axis,
+                tail: None,
+            }
         } else {
             *tile
         }
@@ -53,10 +64,16 @@ impl Emitter<'_> {
         let Type::Vec { elem, .. } = ty else { unreachable!("accumulators are numbers") };
         let value = match (self.reduction().combine, elem.is_float()) {
             (Combine::Sum, _) => dlc_ir::graph::Literal::Int(0),
-            (Combine::Max | Combine::ArgMax, true) => dlc_ir::graph::Literal::Float(f64::NEG_INFINITY),
+            (Combine::Max | Combine::ArgMax, true) => {
+                dlc_ir::graph::Literal::Float(f64::NEG_INFINITY)
+            }
             (Combine::Min | Combine::ArgMin, true) => dlc_ir::graph::Literal::Float(f64::INFINITY),
-            (Combine::Max | Combine::ArgMax, false) => dlc_ir::graph::Literal::Int(i64::from(i32::MIN)),
-            (Combine::Min | Combine::ArgMin, false) => dlc_ir::graph::Literal::Int(i64::from(i32::MAX)),
+            (Combine::Max | Combine::ArgMax, false) => {
+                dlc_ir::graph::Literal::Int(i64::from(i32::MIN))
+            }
+            (Combine::Min | Combine::ArgMin, false) => {
+                dlc_ir::graph::Literal::Int(i64::from(i32::MAX))
+            }
         };
         self.literal(value, ty)
     }
@@ -135,7 +152,15 @@ impl Emitter<'_> {
     }
 
     /// The chains of one shard: chunk sums met in the binary counter.
-    fn shard(&mut self, env: &Env, tile: &Tile, lens: &[Len], ty: Type, n: usize, offset: &mut i64) -> Result<Vec<Val>, PassError> {
+    fn shard(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        lens: &[Len],
+        ty: Type,
+        n: usize,
+        offset: &mut i64,
+    ) -> Result<Vec<Val>, PassError> {
         let zeros: Vec<Val> = {
             let zero = self.start(ty);
             vec![zero; n]
@@ -160,7 +185,14 @@ impl Emitter<'_> {
     }
 
     /// All terms of the axes from `level` on, in one chain.
-    fn nest(&mut self, env: &Env, tile: &Tile, level: usize, lens: &[Len], sums: &[Val]) -> Result<Vec<Val>, PassError> {
+    fn nest(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        level: usize,
+        lens: &[Len],
+        sums: &[Val],
+    ) -> Result<Vec<Val>, PassError> {
         if level == lens.len() {
             return self.term(env, tile, None, sums);
         }
@@ -168,12 +200,20 @@ impl Emitter<'_> {
             return self.run(env, tile, lens[level], sums);
         }
         let axis = self.phase.n_space + level;
-        let mut body = |emitter: &mut Self, env: &Env, sums: &[Val]| emitter.nest(env, tile, level + 1, lens, sums);
+        let mut body = |emitter: &mut Self, env: &Env, sums: &[Val]| {
+            emitter.nest(env, tile, level + 1, lens, sums)
+        };
         Ok(self.for_axis(env, axis, lens[level], 1, sums, &mut body)?.1)
     }
 
     /// The innermost run (or a piece of it).
-    fn run(&mut self, env: &Env, tile: &Tile, len: Len, sums: &[Val]) -> Result<Vec<Val>, PassError> {
+    fn run(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        len: Len,
+        sums: &[Val],
+    ) -> Result<Vec<Val>, PassError> {
         let axis = self.phase.axes.len() - 1;
         let step = self.lane_step();
         if step == 1 {
@@ -188,7 +228,8 @@ impl Emitter<'_> {
                 }
                 return Ok(sums);
             }
-            let mut body = |emitter: &mut Self, env: &Env, sums: &[Val]| emitter.term(env, tile, None, sums);
+            let mut body =
+                |emitter: &mut Self, env: &Env, sums: &[Val]| emitter.term(env, tile, None, sums);
             return Ok(self.for_axis(env, axis, len, 1, sums, &mut body)?.1);
         }
         let (whole, rest) = match len {
@@ -203,7 +244,8 @@ impl Emitter<'_> {
                 (Len::Dynamic(whole, max / step), Some(rest))
             }
         };
-        let mut body = |emitter: &mut Self, env: &Env, sums: &[Val]| emitter.term(env, tile, None, sums);
+        let mut body =
+            |emitter: &mut Self, env: &Env, sums: &[Val]| emitter.term(env, tile, None, sums);
         let (env, sums) = self.for_axis(env, axis, whole, step, sums, &mut body)?;
         match rest {
             None => Ok(sums),
@@ -215,7 +257,14 @@ impl Emitter<'_> {
     }
 
     /// Runs cut every `run_cut` terms; each piece is a chunk. Returns the stack's depth.
-    fn cut_runs(&mut self, env: &Env, tile: &Tile, lens: &[Len], zeros: &[Val], stack: &Stack) -> Result<Val, PassError> {
+    fn cut_runs(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        lens: &[Len],
+        zeros: &[Val],
+        stack: &Stack,
+    ) -> Result<Val, PassError> {
         let zero = self.fb.int(0);
         let state = self.cut_level(env, tile, 0, lens, zeros, stack, &[zero, zero])?;
         Ok(state[0])
@@ -251,7 +300,8 @@ impl Emitter<'_> {
                 let mut whole = |emitter: &mut Self, env: &Env, state: &[Val]| {
                     push(emitter, env, Len::Static(piece), state)
                 };
-                let (env, state) = self.for_axis(env, axis, Len::Static(n / piece), piece, state, &mut whole)?;
+                let (env, state) =
+                    self.for_axis(env, axis, Len::Static(n / piece), piece, state, &mut whole)?;
                 let rest = n % piece;
                 if rest == 0 { Ok(state) } else { push(self, &env, Len::Static(rest), &state) }
             }
@@ -276,7 +326,14 @@ impl Emitter<'_> {
     }
 
     /// Chunks of `runs_per_chunk` whole runs, the outer axes walked like an odometer. Returns the stack's depth.
-    fn chunks_of_runs(&mut self, env: &Env, tile: &Tile, lens: &[Len], zeros: &[Val], stack: &Stack) -> Result<Val, PassError> {
+    fn chunks_of_runs(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        lens: &[Len],
+        zeros: &[Val],
+        stack: &Stack,
+    ) -> Result<Val, PassError> {
         let (outer, inner) = lens.split_at(lens.len() - 1);
         let per_chunk = self.reduction().order.runs_per_chunk;
         let mut n_runs = self.fb.int(1);
@@ -413,7 +470,13 @@ impl Emitter<'_> {
     }
 
     /// One term for every accumulator of the tile.
-    fn term(&mut self, env: &Env, tile: &Tile, tail: Option<Val>, sums: &[Val]) -> Result<Vec<Val>, PassError> {
+    fn term(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        tail: Option<Val>,
+        sums: &[Val],
+    ) -> Result<Vec<Val>, PassError> {
         let (combine, factors) = (self.reduction().combine, self.reduction().factors.clone());
         let mut cache = Cache::default();
         let mut next = Vec::with_capacity(sums.len());
@@ -466,7 +529,9 @@ impl Emitter<'_> {
     /// Whether `x` replaces the best so far: it is greater (less), or it is NaN.
     fn is_better(&mut self, x: Val, best: Val) -> Val {
         let greater = match self.reduction().combine {
-            Combine::Max | Combine::ArgMax | Combine::Sum => self.fb.inst(Inst::Compare(Compare::Lt, best, x)),
+            Combine::Max | Combine::ArgMax | Combine::Sum => {
+                self.fb.inst(Inst::Compare(Compare::Lt, best, x))
+            }
             Combine::Min | Combine::ArgMin => self.fb.inst(Inst::Compare(Compare::Lt, x, best)),
         };
         match self.fb.ty(x) {
@@ -494,11 +559,19 @@ impl Emitter<'_> {
         Ok(results[n..2 * n].to_vec())
     }
 
-    fn arg_level(&mut self, env: &Env, tile: &Tile, level: usize, lens: &[Len], state: &[Val]) -> Result<Vec<Val>, PassError> {
+    fn arg_level(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        level: usize,
+        lens: &[Len],
+        state: &[Val],
+    ) -> Result<Vec<Val>, PassError> {
         if level < lens.len() {
             let axis = self.phase.n_space + level;
-            let mut body =
-                |emitter: &mut Self, env: &Env, state: &[Val]| emitter.arg_level(env, tile, level + 1, lens, state);
+            let mut body = |emitter: &mut Self, env: &Env, state: &[Val]| {
+                emitter.arg_level(env, tile, level + 1, lens, state)
+            };
             return Ok(self.for_axis(env, axis, lens[level], 1, state, &mut body)?.1);
         }
         let factor = self.reduction().factors[0];
@@ -527,9 +600,9 @@ impl Emitter<'_> {
                 };
                 let lanes = tile.lanes as u8;
                 let exists = match self.fb.ty(exists) {
-                    Type::Mask { bits: have, .. } if have != bits => {
-                        self.fb.inst(Inst::MaskResize { ty: Type::Mask { bits, lanes }, mask: exists })
-                    }
+                    Type::Mask { bits: have, .. } if have != bits => self
+                        .fb
+                        .inst(Inst::MaskResize { ty: Type::Mask { bits, lanes }, mask: exists }),
                     _ => exists,
                 };
                 better = self.fb.inst(Inst::Mask(MaskOp::And, better, exists));
@@ -561,9 +634,17 @@ mod tests {
 
     #[test]
     fn chunks_are_counted_at_the_largest_batch() {
-        let order = |run_cut, runs_per_chunk| Order { kind: OrderKind::Chain, shard_axis: None, run_cut, runs_per_chunk };
+        let order = |run_cut, runs_per_chunk| Order {
+            kind: OrderKind::Chain,
+            shard_axis: None,
+            run_cut,
+            runs_per_chunk,
+        };
         assert_eq!(max_chunks(&order(256, 1), &[Len::Static(784)], 1), 4);
-        assert_eq!(max_chunks(&order(20, 13), &[Len::Static(5), Len::Static(5), Len::Static(20)], 1), 2);
+        assert_eq!(
+            max_chunks(&order(20, 13), &[Len::Static(5), Len::Static(5), Len::Static(20)], 1),
+            2
+        );
         assert_eq!(max_chunks(&order(256, 1), &[Len::Static(1000)], 16), 1);
         assert_eq!(max_chunks(&order(1, 1), &[], 1), 1);
     }

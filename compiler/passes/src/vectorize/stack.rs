@@ -28,7 +28,12 @@ fn storage_of(ty: Type) -> Storage {
 
 impl Emitter<'_> {
     /// Claims scratch for the partial sums of `max_pushes` chunks of accumulators of these types.
-    pub(super) fn new_stack(&mut self, types: Vec<Type>, max_pushes: i64, offset: &mut i64) -> Stack {
+    pub(super) fn new_stack(
+        &mut self,
+        types: Vec<Type>,
+        max_pushes: i64,
+        offset: &mut i64,
+    ) -> Stack {
         let slot_bytes = (types.iter().map(|ty| bytes_of(*ty)).sum::<i64>() + 63) / 64 * 64;
         // A counter below 2^n never has more than n bits set; one slot more holds the sum that is being pushed.
         let slots = i64::from(64 - max_pushes.max(1).leading_zeros()) + 1;
@@ -67,8 +72,11 @@ impl Emitter<'_> {
         let below = self.fb.iadd_const(depth, -1);
         let slot = self.slot(stack, below);
         let older = self.load_slot(stack, slot);
-        let mut merged: Vec<Val> =
-            older.iter().zip(&newer).map(|(&older, &newer)| self.fb.binary(VecBinary::Add, older, newer)).collect();
+        let mut merged: Vec<Val> = older
+            .iter()
+            .zip(&newer)
+            .map(|(&older, &newer)| self.fb.binary(VecBinary::Add, older, newer))
+            .collect();
         merged.push(below);
         let mut results = self.fb.close_loop(open, merged);
         let depth = results.pop().expect("the depth is carried");
@@ -99,8 +107,11 @@ impl Emitter<'_> {
         let below = self.fb.iadd_const(left, -1);
         let slot = self.slot(stack, below);
         let older = self.load_slot(stack, slot);
-        let mut next: Vec<Val> =
-            older.iter().zip(&sums).map(|(&older, &sum)| self.fb.binary(VecBinary::Add, older, sum)).collect();
+        let mut next: Vec<Val> = older
+            .iter()
+            .zip(&sums)
+            .map(|(&older, &sum)| self.fb.binary(VecBinary::Add, older, sum))
+            .collect();
         next.push(below);
         let mut results = self.fb.close_loop(open, next);
         results.pop();

@@ -1,0 +1,357 @@
+//! Runs a tile program point by point: the slow and obvious meaning of phases, and the race check.
+//!
+//! Work units run in a random order (by seed), so a phase whose units depend on each other gives another result or is caught by the race check:
+//! between two barriers no element may be written by one unit and touched by another.
+
+use super::data::{BufferId, Phase, Program};
+use super::points::{Evaluator, Point};
+use crate::affine::Affine;
+use crate::entity::IndexVec;
+use crate::graph::{Data, Tensor};
+use dlc_abi::{BufferRole, ElemType};
+use indexmap::IndexMap;
+use rustc_hash::FxHashMap;
+
+/// Why a program could not be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TileError {
+    /// An input, parameter or state is missing or has another type or size.
+    #[error("leaf `{name}`: {problem}")]
+    Leaf {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Two units of work touch an element, one of them writing, with no barrier between.
+    #[error(
+        "race in phase `{phase}`: unit {unit} {action} element {element} of `{buffer}`, which {other} has {touched}"
+    )]
+    Race {
+        /// The phase that came second.
+        phase: String,
+        /// Its unit.
+        unit: usize,
+        /// What it does.
+        action: &'static str,
+        /// The element's place in the buffer.
+        element: usize,
+        /// The buffer.
+        buffer: String,
+        /// Who came first.
+        other: String,
+        /// What it did.
+        touched: &'static str,
+    },
+    /// An element is read that nothing has written.
+    #[error("phase `{phase}` reads element {element} of `{buffer}`, which nothing has written")]
+    Unwritten {
+        /// The phase.
+        phase: String,
+        /// The element's place in the buffer.
+        element: usize,
+        /// The buffer.
+        buffer: String,
+    },
+    /// A subscript is outside its buffer.
+    #[error("phase `{phase}` leaves `{buffer}` at {index:?}")]
+    OutOfRange {
+        /// The phase.
+        phase: String,
+        /// The buffer.
+        buffer: String,
+        /// The subscripts.
+        index: Vec<i64>,
+    },
+}
+
+/// What a program leaves behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TileOutputs {
+    /// Output buffers by name.
+    pub results: IndexMap<String, Tensor>,
+    /// Parameters and state after the step, by name.
+    pub leaves: IndexMap<String, Tensor>,
+}
+
+/// Runs a whole program at an actual batch size, with units in an order chosen by `seed`, checking for races.
+///
+/// # Errors
+/// See [`TileError`].
+pub fn interpret(
+    program: &Program,
+    leaves: &IndexMap<String, Tensor>,
+    batch: i64,
+    seed: u64,
+) -> Result<TileOutputs, TileError> {
+    let mut memory = Memory::new(program, leaves, batch)?;
+    let mut order = seed;
+    for segment in &program.segments {
+        memory.touched.clear();
+        for (number, phase) in segment.phases.iter().enumerate() {
+            if phase.barrier_before {
+                memory.touched.clear();
+            }
+            let evaluator = Evaluator { program, phase, batch };
+            for unit in shuffled(n_units(phase, batch), &mut order) {
+                memory.actor = (number, unit);
+                for point in points_of_unit(phase, batch, unit) {
+                    evaluator.run(&mut memory, &point)?;
+                }
+            }
+        }
+    }
+    Ok(memory.outputs(batch))
+}
+
+/// Units along each unit axis.
+fn unit_counts(phase: &Phase, batch: i64) -> Vec<i64> {
+    let count = |axis: usize, tile: i64| (phase.axes[axis].at(batch) + tile - 1) / tile;
+    phase.schedule.units.iter().map(|unit| count(unit.axis, unit.tile).max(0)).collect()
+}
+
+fn n_units(phase: &Phase, batch: i64) -> usize {
+    unit_counts(phase, batch).iter().product::<i64>() as usize
+}
+
+/// All points of a work unit, in lexicographic order.
+fn points_of_unit(phase: &Phase, batch: i64, unit: usize) -> Vec<Point> {
+    let mut ranges: Vec<(i64, i64)> = phase.space().iter().map(|dim| (0, dim.at(batch))).collect();
+    let mut number = unit as i64;
+    let counts = unit_counts(phase, batch);
+    for (cut, count) in phase.schedule.units.iter().zip(counts).rev() {
+        let start = number % count * cut.tile;
+        number /= count;
+        ranges[cut.axis] = (start, (start + cut.tile).min(ranges[cut.axis].1));
+    }
+    let mut points = vec![Point::new()];
+    for (low, high) in ranges {
+        points = points
+            .into_iter()
+            .flat_map(|point| {
+                (low..high).map(move |index| {
+                    let mut point = point.clone();
+                    point.push(index);
+                    point
+                })
+            })
+            .collect();
+    }
+    points
+}
+
+/// The numbers below `n` in a random order.
+fn shuffled(n: usize, state: &mut u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    for at in (1..n).rev() {
+        *state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        order.swap(at, (*state >> 33) as usize % (at + 1));
+    }
+    order
+}
+
+/// Who touched an element since the last barrier.
+#[derive(Debug, Clone, Copy, Default)]
+struct Touched {
+    writer: Option<(usize, usize)>,
+    reader: Option<(usize, usize)>,
+    /// Whether several units have read it.
+    read_by_many: bool,
+}
+
+/// Elements of every memory, as bits; `None` before they are written.
+pub(super) struct Memory<'a> {
+    program: &'a Program,
+    elements: IndexVec<BufferId, Vec<Option<u64>>>,
+    touched: FxHashMap<(BufferId, usize), Touched>,
+    /// Phase and unit at work.
+    actor: (usize, usize),
+}
+
+impl<'a> Memory<'a> {
+    fn new(
+        program: &'a Program,
+        leaves: &IndexMap<String, Tensor>,
+        batch: i64,
+    ) -> Result<Self, TileError> {
+        let elements = program
+            .buffers
+            .values()
+            .map(|buffer| {
+                vec![None; buffer.layout.elements(&buffer.shape, program.max_batch).max(1) as usize]
+            })
+            .collect();
+        let mut memory = Memory { program, elements, touched: FxHashMap::default(), actor: (0, 0) };
+        for (id, buffer) in program.buffers.iter() {
+            let is_leaf =
+                matches!(buffer.role, BufferRole::Input | BufferRole::Param | BufferRole::State);
+            if !is_leaf || buffer.alias_of.is_some() {
+                continue;
+            }
+            let problem = |problem: &str| TileError::Leaf {
+                name: buffer.name.clone(),
+                problem: problem.to_owned(),
+            };
+            let tensor = leaves.get(&buffer.name).ok_or_else(|| problem("is missing"))?;
+            if tensor.data.elem() != buffer.elem {
+                return Err(problem("has another element type"));
+            }
+            let shape: Vec<i64> = buffer.shape.iter().map(|dim| dim.at(batch)).collect();
+            if tensor.shape != shape {
+                return Err(problem("has another shape"));
+            }
+            for (index, bits) in indices(&shape).into_iter().zip(bits_of(&tensor.data)) {
+                let offset = buffer.layout.offset(&buffer.shape, program.max_batch, &index);
+                memory.elements[id][offset as usize] = Some(bits);
+            }
+        }
+        Ok(memory)
+    }
+
+    /// Memory and place of an element; `None` if a subscript is outside.
+    pub(super) fn place(
+        &self,
+        buffer: BufferId,
+        subs: &[i64],
+        batch: i64,
+    ) -> Option<(BufferId, usize)> {
+        let data = &self.program.buffers[buffer];
+        let inside =
+            subs.iter().zip(&data.shape).all(|(&sub, dim)| (0..dim.at(batch)).contains(&sub));
+        let offset = data.layout.offset(&data.shape, self.program.max_batch, subs);
+        inside.then(|| (self.program.memory_of(buffer), offset as usize))
+    }
+
+    pub(super) fn read(
+        &mut self,
+        phase: &Phase,
+        (memory, element): (BufferId, usize),
+    ) -> Result<u64, TileError> {
+        let touched = self.touched.entry((memory, element)).or_default();
+        if let Some(writer) = touched.writer
+            && writer != self.actor
+        {
+            return Err(self.race(phase, "reads", (memory, element), writer, "written"));
+        }
+        match touched.reader {
+            Some(reader) if reader != self.actor => touched.read_by_many = true,
+            _ => touched.reader = Some(self.actor),
+        }
+        self.elements[memory][element].ok_or_else(|| TileError::Unwritten {
+            phase: phase.name.clone(),
+            element,
+            buffer: self.program.buffers[memory].name.clone(),
+        })
+    }
+
+    pub(super) fn write(
+        &mut self,
+        phase: &Phase,
+        (memory, element): (BufferId, usize),
+        bits: u64,
+    ) -> Result<(), TileError> {
+        let touched = self.touched.entry((memory, element)).or_default();
+        let other_reader =
+            touched.reader.filter(|&reader| reader != self.actor || touched.read_by_many);
+        let found = match (touched.writer, other_reader) {
+            (Some(writer), _) if writer != self.actor => Some((writer, "written")),
+            (_, Some(reader)) => Some((reader, "read")),
+            _ => None,
+        };
+        if let Some((other, what)) = found {
+            return Err(self.race(phase, "writes", (memory, element), other, what));
+        }
+        touched.writer = Some(self.actor);
+        self.elements[memory][element] = Some(bits);
+        Ok(())
+    }
+
+    fn race(
+        &self,
+        phase: &Phase,
+        action: &'static str,
+        (memory, element): (BufferId, usize),
+        other: (usize, usize),
+        touched: &'static str,
+    ) -> TileError {
+        TileError::Race {
+            phase: phase.name.clone(),
+            unit: self.actor.1,
+            action,
+            element,
+            buffer: self.program.buffers[memory].name.clone(),
+            other: format!("unit {} of phase {}", other.1, other.0),
+            touched,
+        }
+    }
+
+    fn outputs(&self, batch: i64) -> TileOutputs {
+        let mut outputs = TileOutputs { results: IndexMap::new(), leaves: IndexMap::new() };
+        for (id, buffer) in
+            self.program.buffers.iter().filter(|(_, buffer)| buffer.alias_of.is_none())
+        {
+            let into = match buffer.role {
+                BufferRole::Output => &mut outputs.results,
+                BufferRole::Param | BufferRole::State => &mut outputs.leaves,
+                BufferRole::Input | BufferRole::Temporary | BufferRole::Table => continue,
+            };
+            let shape: Vec<i64> = buffer.shape.iter().map(|dim| dim.at(batch)).collect();
+            let bits: Vec<u64> = indices(&shape)
+                .into_iter()
+                .map(|index| {
+                    let offset =
+                        buffer.layout.offset(&buffer.shape, self.program.max_batch, &index);
+                    self.elements[id][offset as usize].unwrap_or(0)
+                })
+                .collect();
+            into.insert(buffer.name.clone(), Tensor::new(shape, data_of(buffer.elem, &bits)));
+        }
+        outputs
+    }
+}
+
+/// All indices of a shape in row-major order.
+fn indices(shape: &[i64]) -> Vec<Vec<i64>> {
+    shape.iter().fold(vec![Vec::new()], |indices, &extent| {
+        indices
+            .into_iter()
+            .flat_map(|index| {
+                (0..extent).map(move |at| {
+                    let mut index = index.clone();
+                    index.push(at);
+                    index
+                })
+            })
+            .collect()
+    })
+}
+
+fn bits_of(data: &Data) -> Vec<u64> {
+    match data {
+        Data::F32(values) => values.iter().map(|value| u64::from(value.to_bits())).collect(),
+        Data::F64(values) => values.iter().map(|value| value.to_bits()).collect(),
+        Data::I32(values) => values.iter().map(|&value| i64::from(value) as u64).collect(),
+        Data::I64(values) => values.iter().map(|&value| value as u64).collect(),
+        Data::U8(values) => values.iter().map(|&value| u64::from(value)).collect(),
+        Data::Bool(values) => values.iter().map(|&value| u64::from(value)).collect(),
+    }
+}
+
+fn data_of(elem: ElemType, bits: &[u64]) -> Data {
+    match elem {
+        ElemType::F32 | ElemType::Bf16 | ElemType::F16 => {
+            Data::F32(bits.iter().map(|&bits| f32::from_bits(bits as u32)).collect())
+        }
+        ElemType::F64 => Data::F64(bits.iter().map(|&bits| f64::from_bits(bits)).collect()),
+        ElemType::I32 | ElemType::I8 => Data::I32(bits.iter().map(|&bits| bits as i32).collect()),
+        ElemType::I64 => Data::I64(bits.iter().map(|&bits| bits as i64).collect()),
+        ElemType::U8 => Data::U8(bits.iter().map(|&bits| bits as u8).collect()),
+        ElemType::Bool => Data::Bool(bits.iter().map(|&bits| bits != 0).collect()),
+    }
+}
+
+/// The subscripts of an access at a point.
+pub(super) fn at_point(subs: &[Affine], point: &[i64]) -> Vec<i64> {
+    subs.iter().map(|sub| sub.eval(point)).collect()
+}

@@ -1,0 +1,280 @@
+//! The laws of tile IR, all checked at once.
+
+use super::data::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program};
+use crate::affine::Affine;
+use crate::entity::EntityRef;
+use crate::graph::{Combine, Fill, OrderKind};
+use dlc_abi::{BufferRole, ElemType};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A law that a program breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenLaw {
+    /// Where: a buffer, or a phase with an expression or store.
+    pub place: String,
+    /// What must hold.
+    pub law: String,
+}
+
+impl fmt::Display for BrokenLaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.law)
+    }
+}
+
+impl Program {
+    /// Checks all laws.
+    ///
+    /// # Errors
+    /// Every broken law, in order of the text.
+    pub fn verify(&self) -> Result<(), Vec<BrokenLaw>> {
+        let mut checker = Checker { program: self, broken: Vec::new(), place: String::new() };
+        checker.buffers();
+        checker.definitions();
+        for phase in self.segments.iter().flat_map(|segment| &segment.phases) {
+            checker.phase(phase);
+        }
+        if checker.broken.is_empty() { Ok(()) } else { Err(checker.broken) }
+    }
+}
+
+struct Checker<'a> {
+    program: &'a Program,
+    broken: Vec<BrokenLaw>,
+    place: String,
+}
+
+impl Checker<'_> {
+    fn require(&mut self, holds: bool, law: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(BrokenLaw { place: self.place.clone(), law: law() });
+        }
+    }
+
+    fn buffers(&mut self) {
+        let mut names = BTreeSet::new();
+        for (id, buffer) in self.program.buffers.iter() {
+            self.place = format!("buffer {id}");
+            let alias = buffer.alias_of;
+            if alias.is_none() {
+                self.require(names.insert(&buffer.name), || {
+                    format!("the name \"{}\" is taken", buffer.name)
+                });
+            }
+            if let Some(of) = alias {
+                let owner = self.program.buffers.get(of);
+                self.require(owner.is_some(), || format!("{of} does not exist"));
+                let Some(owner) = owner else { continue };
+                let elements = |buffer: &Buffer, batch| {
+                    buffer.shape.iter().map(|dim| dim.at(batch)).product::<i64>()
+                };
+                // Two products of affine extents are equal if they agree at more points than they have factors of the batch.
+                let agree = (0..6).all(|batch| elements(buffer, batch) == elements(owner, batch));
+                self.require(agree, || format!("has another number of elements than {of}"));
+                let plain = buffer.layout.is_row_major() && owner.layout.is_row_major();
+                self.require(plain && buffer.elem == owner.elem, || {
+                    "an alias is row-major and of one element type".into()
+                });
+            }
+            if let Some(offset) = buffer.arena_offset {
+                let end = offset + buffer.bytes(self.program.max_batch);
+                self.require(offset % 64 == 0 && end <= self.program.arena_bytes, || {
+                    "lies outside the arena".into()
+                });
+                self.require(buffer.role == BufferRole::Temporary, || {
+                    "only temporaries lie in the arena".into()
+                });
+            }
+        }
+    }
+
+    /// Every read of a temporary or output follows a write of its memory.
+    fn definitions(&mut self) {
+        let mut written: BTreeSet<usize> = self
+            .program
+            .buffers
+            .iter()
+            .filter(|(_, buffer)| {
+                !matches!(buffer.role, BufferRole::Temporary | BufferRole::Output)
+            })
+            .map(|(id, _)| id.index())
+            .collect();
+        for phase in self.program.segments.iter().flat_map(|segment| &segment.phases) {
+            self.place = format!("phase \"{}\"", phase.name);
+            for buffer in phase.reads() {
+                let memory = self.program.memory_of(buffer);
+                self.require(written.contains(&memory.index()), || {
+                    format!("{buffer} is read before it is written")
+                });
+            }
+            written.extend(phase.writes().map(|buffer| self.program.memory_of(buffer).index()));
+        }
+    }
+
+    fn phase(&mut self, phase: &Phase) {
+        let name = format!("phase \"{}\"", phase.name);
+        self.place = name.clone();
+        self.require(phase.n_space <= phase.axes.len(), || "has more space axes than axes".into());
+        let reduced = phase.axes.len() - phase.n_space;
+        self.require(phase.reduction.is_some() || reduced == 0, || {
+            "has reduction axes but no reduction".into()
+        });
+        for (id, node) in phase.exprs.iter() {
+            self.place = format!("{name}, {id}");
+            self.expr(phase, id, node);
+        }
+        self.place = name.clone();
+        self.reduction(phase);
+        self.require(!phase.stores.is_empty(), || "stores nothing".into());
+        for store in &phase.stores {
+            self.place = format!("{name}, store to {}", store.buffer);
+            self.access(phase, store.buffer, &store.subs, Fill::InRange);
+            let over_space = store
+                .subs
+                .iter()
+                .all(|sub| sub.terms().iter().all(|(axis, _)| *axis < phase.n_space));
+            self.require(over_space, || "a store's subscripts are over the space axes".into());
+            let covers = (0..phase.n_space).all(|axis| {
+                phase.axes[axis].as_fixed() == Some(1)
+                    || store.subs.iter().any(|sub| sub.coefficient(axis) != 0)
+            });
+            self.require(covers, || "different points must write different elements".into());
+            let value = phase.exprs.get(store.value);
+            let fits =
+                value.is_some_and(|value| value.elem == self.program.buffers[store.buffer].elem);
+            self.require(fits, || "the value has another element type than the buffer".into());
+        }
+        self.place = name;
+        self.schedule(phase);
+    }
+
+    fn expr(&mut self, phase: &Phase, id: ExprId, node: &Node) {
+        let operands = node.expr.operands();
+        for operand in &operands {
+            self.require(operand.index() < id.index(), || {
+                format!("{operand} stands after its user")
+            });
+        }
+        if operands.iter().any(|operand| operand.index() >= id.index()) {
+            return;
+        }
+        let elem = |id: ExprId| phase.exprs[id].elem;
+        let same = |ids: &[ExprId]| ids.windows(2).all(|pair| elem(pair[0]) == elem(pair[1]));
+        match &node.expr {
+            Expr::Const(_) | Expr::Extent(_) | Expr::Convert(_) => {}
+            Expr::Index(index) | Expr::Random { element: index, .. } => {
+                let known = index.terms().iter().all(|(axis, _)| *axis < phase.axes.len());
+                self.require(known, || "names an axis that the phase lacks".into());
+            }
+            Expr::Load { buffer, subs, fill } => {
+                self.access(phase, *buffer, subs, *fill);
+                let fits = self
+                    .program
+                    .buffers
+                    .get(*buffer)
+                    .is_some_and(|buffer| buffer.elem == node.elem);
+                self.require(fits, || "has another element type than the buffer".into());
+            }
+            Expr::Gather { buffer, subs, axis, index } => {
+                self.access(phase, *buffer, subs, Fill::InRange);
+                let plain = matches!(phase.exprs[*index].expr, Expr::Load { .. })
+                    && elem(*index) == ElemType::I32;
+                self.require(plain, || "the index of a gather is a load of i32".into());
+                let zero = subs.get(*axis).is_some_and(|sub| sub.as_constant() == Some(0));
+                self.require(zero, || "the gathered axis has no subscript of its own".into());
+            }
+            Expr::Reduced => {
+                self.require(phase.reduction.is_some(), || "there is no reduction".into());
+            }
+            Expr::Unary(..) => {
+                self.require(elem(operands[0]) == node.elem, || "changes the element type".into())
+            }
+            Expr::Binary(..) | Expr::Fma(..) => {
+                let fits = same(&operands) && elem(operands[0]) == node.elem;
+                self.require(fits, || "operands and result have one element type".into());
+            }
+            Expr::Compare(..) => {
+                let fits = same(&operands) && node.elem == ElemType::Bool;
+                self.require(fits, || "compares one element type and gives a truth value".into());
+            }
+            Expr::Select(..) => {
+                let fits = elem(operands[0]) == ElemType::Bool
+                    && same(&operands[1..])
+                    && elem(operands[1]) == node.elem;
+                self.require(fits, || "selects between values of its type by a truth value".into());
+            }
+        }
+    }
+
+    fn access(&mut self, phase: &Phase, buffer: BufferId, subs: &[Affine], fill: Fill) {
+        let Some(data) = self.program.buffers.get(buffer) else {
+            self.require(false, || format!("{buffer} does not exist"));
+            return;
+        };
+        self.require(subs.len() == data.shape.len(), || {
+            format!("{buffer} has {} axes", data.shape.len())
+        });
+        let known =
+            subs.iter().all(|sub| sub.terms().iter().all(|(axis, _)| *axis < phase.axes.len()));
+        self.require(known, || "names an axis that the phase lacks".into());
+        if !known || fill != Fill::InRange {
+            return;
+        }
+        // Extents are affine in the batch, so what holds at two batch sizes holds between them.
+        for batch in [1, self.program.max_batch] {
+            let extents: Vec<i64> = phase.axes.iter().map(|dim| dim.at(batch)).collect();
+            if extents.iter().any(|&extent| extent < 1) {
+                continue;
+            }
+            for (sub, dim) in subs.iter().zip(&data.shape) {
+                let (low, high) = sub.range(&extents);
+                self.require(low >= 0 && high < dim.at(batch), || {
+                    format!(
+                        "{sub} reaches {low} to {high} of {} in {buffer} at batch {batch}",
+                        dim.at(batch)
+                    )
+                });
+            }
+        }
+    }
+
+    fn reduction(&mut self, phase: &Phase) {
+        let Some(reduction) = &phase.reduction else { return };
+        let n_factors = reduction.factors.len();
+        let is_arg = matches!(reduction.combine, Combine::ArgMax | Combine::ArgMin);
+        let allowed = if is_arg { n_factors == 1 } else { (1..=2).contains(&n_factors) };
+        self.require(allowed, || format!("{n_factors} factors"));
+        let known = reduction.factors.iter().all(|&factor| phase.exprs.get(factor).is_some());
+        self.require(known, || "a factor that does not exist".into());
+        let order = &reduction.order;
+        self.require(order.run_cut >= 1 && order.runs_per_chunk >= 1, || {
+            "chunks of no terms".into()
+        });
+        if let Some(axis) = order.shard_axis {
+            let inside = (phase.n_space..phase.axes.len()).contains(&axis);
+            self.require(inside, || format!("the sharded axis i{axis} is no reduction axis"));
+        }
+        let has_run = phase.axes.len() > phase.n_space;
+        self.require(has_run || order.kind == OrderKind::Chain, || {
+            "lanes without a reduction axis".into()
+        });
+    }
+
+    fn schedule(&mut self, phase: &Phase) {
+        let schedule = &phase.schedule;
+        let mut cut = BTreeSet::new();
+        for unit in &schedule.units {
+            let fits = unit.axis < phase.n_space && unit.tile >= 1 && cut.insert(unit.axis);
+            self.require(fits, || format!("units of {} along i{}", unit.tile, unit.axis));
+        }
+        if let Some(axis) = schedule.lane_axis {
+            let last_reduced = axis + 1 == phase.axes.len() && phase.reduction.is_some();
+            self.require(axis < phase.n_space || last_reduced, || format!("lanes along i{axis}"));
+        }
+        if let Some(axis) = schedule.row_axis {
+            let fits = axis < phase.n_space && schedule.lane_axis != Some(axis);
+            self.require(fits, || format!("rows along i{axis}"));
+        }
+    }
+}
