@@ -1,8 +1,12 @@
 //! What tests of several crates share.
 //!
+//! * [`graph_gen`], [`graph_inputs`], [`graph_mutations`]: random programs of graph IR, values for them, and ways to break them;
 //! * [`ulp`]: references of the transcendental functions and errors in units of the last place;
 //! * [`rng`]: the seeded generator that all random tests draw from.
 #![forbid(unsafe_code)]
 
+pub mod graph_gen;
+pub mod graph_inputs;
+pub mod graph_mutations;
 pub mod rng;
 pub mod ulp;
