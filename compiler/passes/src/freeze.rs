@@ -3,8 +3,8 @@
 //! Input law:  every contraction is in normal form without congruences; no node is without use.
 //! Output law: `frozen`; every contraction has an order. From here on no pass may change a bit of any result. Idempotent.
 //! Why: what decides rounding is read off shapes and the program alone, so instruction set, threads, hosts and memory cannot.
-//! Cost: O(nodes). Source: the order of sums is that of `notes on numerics`, version `NUMERICS_VERSION`; its chunks of 256 terms
-//!       bound the rounding error of long sums (Blanchard, Higham and Mary 2020, blocked summation).
+//! Cost: O(nodes). Source: chunks of 256 terms bound the rounding error of long sums (Blanchard, Higham and Mary 2020, blocked
+//!       summation).
 //!
 //! before:  %2 = contract sum [i0 < batch, i1 < 10, i2 < 64] %0[i0, i2] * %1[i2, i1]    %4 = mul %2, %3    %5 = add %4, %2
 //! after:   %2 = contract .. order chain(run 64, runs 4)                                %5 = fma %2, %3, %2

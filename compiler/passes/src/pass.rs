@@ -103,9 +103,8 @@ pub trait Ir: Clone + PartialEq {
 
 impl Ir for Graph {
     fn verify(&self) -> Result<(), String> {
-        Graph::verify(self).map_err(|broken| {
-            broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-        })
+        Graph::verify(self)
+            .map_err(|broken| broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     fn text(&self) -> String {

@@ -65,7 +65,8 @@ pub fn pullback(graph: &mut Graph, outputs: &[(NodeId, NodeId)], wrt: &[NodeId])
 
 /// The origin of a node that stems from the derivative of another.
 fn derivative_origin(origin: &Origin) -> Origin {
-    Origin { name: format!("d({})", origin.name), span: origin.span.clone() }
+    let name = if origin.name.is_empty() { String::new() } else { format!("d({})", origin.name) };
+    Origin { name, span: origin.span }
 }
 
 fn is_float(elem: ElemType) -> bool {

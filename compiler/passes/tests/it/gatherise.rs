@@ -112,6 +112,26 @@ fn a_strided_window_sums_over_its_own_taps_only() {
 }
 
 #[test]
+fn the_text_before_and_after() {
+    let before = window(2, 1, 1, 4, 3, 8);
+    assert!(
+        before
+            .to_string()
+            .contains("into [2*i0 + i1 - 1] %0[i0] * %1[i1] where 0 <= 2*i0 + i1 - 1 < 8"),
+        "{before}"
+    );
+    let after = check(before, &mut Rng(11)).to_string();
+    let lines: Vec<&str> =
+        after.lines().map(str::trim).filter(|line| line.starts_with('%')).collect();
+    let expected = [
+        "%2: f64[5, 2] = contract sum [i0 < 5, i1 < 2, i2 < 2] %0[i0 - i2] skip * %1[i1 + 2*i2] skip",
+        "%3: f64[10] = reshape %2",
+        "%4: f64[8] = view %3[i0 + 1]",
+    ];
+    assert_eq!(lines[2..], expected);
+}
+
+#[test]
 fn adjoints_of_convolutions_with_batch_and_channels() {
     let mut rng = Rng(4);
     for (s, d, k, same) in [

@@ -573,6 +573,22 @@ fn random_value(g: &mut GraphBuilder<'_>, rng: &mut Rng) -> NodeId {
 }
 
 #[test]
+fn the_gradient_of_a_pool_without_overlap_sums_nothing() {
+    let pooled = case("pool", |g| pool(g, Combine::Max, Fill::InRange, 2, 1, 2, 0));
+    let (graph, _) = with_gradients(pooled.graph, pooled.y, "dy");
+    let frozen = PassManager::default().run(graph, TO_FROZEN, &PassCx::default()).unwrap();
+    let combines: Vec<Combine> = frozen
+        .nodes
+        .values()
+        .filter_map(|node| match &node.op {
+            Op::Contract(contract) => Some(contract.combine),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(combines, [Combine::ArgMax], "{frozen}");
+}
+
+#[test]
 fn ties_go_where_the_table_says() {
     // At equal operands `max` and `min` take the second; a maximum over terms takes the first; |x| is flat at 0.
     let mut graph = Graph::new("ties");
