@@ -4,6 +4,10 @@
 mod backend;
 mod error;
 pub mod lower;
+pub mod model;
+pub mod peak;
+pub mod stages;
 
 pub use backend::{Backends, Target};
+pub use dlc_codegen::JitStats;
 pub use error::DriverError;
