@@ -1,0 +1,413 @@
+//! From the text of a model to its compiled programs.
+//!
+//! [`elaborate_file`] and [`elaborate_text`] run the front end; [`ModelGraphs::freeze`] differentiates and runs the passes that
+//! decide bits; [`compile_model`] goes on to machine code. Each step tells how long it took.
+
+use crate::backend::Target;
+use crate::error::DriverError;
+use crate::lower::{self, Compiled};
+use dlc_frontend::{ElaborateOptions, Frontend, ModelProgram, TrainForward};
+use dlc_grammar::ast::ItemKind;
+use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse};
+use dlc_ir::graph::{Graph, NodeId, Op};
+use dlc_passes::autodiff;
+use dlc_passes::pass::{PassCx, PassManager, PassOptions};
+use dlc_passes::pipeline::TO_FROZEN;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Examples in a batch where neither the text nor the caller says how many.
+pub const DEFAULT_BATCH: usize = 32;
+
+/// Why a text did not become programs.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The file could not be read.
+    #[error("could not read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The text is wrong.
+    #[error("the model has {}", count_errors(diagnostics))]
+    Diagnostics {
+        /// The files that the diagnostics speak of.
+        sources: Box<Sources>,
+        /// What is wrong, in order.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// The batch is outside its range.
+    #[error("a batch holds 1 to 2147483647 examples, not {given}")]
+    Batch {
+        /// The batch asked for.
+        given: i64,
+    },
+    /// Something below the front end failed.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+fn count_errors(diagnostics: &[Diagnostic]) -> String {
+    match diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count() {
+        1 => "an error".to_owned(),
+        n => format!("{n} errors"),
+    }
+}
+
+/// A model that the front end is content with.
+#[derive(Debug, Clone)]
+pub struct Elaborated {
+    /// All files, for diagnostics.
+    pub sources: Sources,
+    /// Warnings.
+    pub warnings: Vec<Diagnostic>,
+    /// The model's graphs.
+    pub program: ModelProgram,
+    /// What the front end took.
+    pub time: Duration,
+}
+
+/// How a model is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileOptions {
+    /// The most examples in a batch; by default what the text says, else [`DEFAULT_BATCH`].
+    pub batch: Option<usize>,
+    /// For which instructions.
+    pub target: Target,
+    /// Verify every law after every pass, in release builds too.
+    pub verify: bool,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        CompileOptions { batch: None, target: Target::best(), verify: false }
+    }
+}
+
+/// Where the time went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Reading, parsing and elaborating the text.
+    pub front_end: Duration,
+    /// Gradients, the optimizer's text, and all passes up to the freeze.
+    pub passes: Duration,
+    /// From frozen graphs to vector code.
+    pub lowering: Duration,
+    /// From vector code to executable memory.
+    pub codegen: Duration,
+}
+
+impl Timings {
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.front_end + self.passes + self.lowering + self.codegen
+    }
+}
+
+/// The graphs of a model, every bit decided.
+#[derive(Debug, Clone)]
+pub struct ModelGraphs {
+    /// First values.
+    pub init: Graph,
+    /// A training step; `None` without a `train` block.
+    pub train: Option<Graph>,
+    /// Loss and totals of metrics; `None` without a `train` block.
+    pub eval: Option<Graph>,
+    /// Metrics from totals; `None` without metrics.
+    pub finish: Option<Graph>,
+    /// Inference.
+    pub predict: Graph,
+}
+
+/// The compiled programs of a model.
+#[derive(Debug)]
+pub struct ModelPrograms {
+    /// First values.
+    pub init: Compiled,
+    /// A training step.
+    pub train: Option<Compiled>,
+    /// Loss and totals of metrics.
+    pub eval: Option<Compiled>,
+    /// Metrics from totals.
+    pub finish: Option<Compiled>,
+    /// Inference.
+    pub predict: Compiled,
+    /// Stands for everything that the programs compute, whatever the target and the batch.
+    pub fingerprint: u64,
+    /// The most examples in a batch.
+    pub batch: usize,
+    /// Floating-point operations of a training step, or of inference where there is none, at that batch.
+    pub flops: Flops,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// Operations in contractions of two operands, a multiplication and an addition for each term.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Flops {
+    /// Of a training step.
+    pub train: f64,
+    /// Of inference.
+    pub predict: f64,
+}
+
+/// Reads a file, with the files it uses, and runs the front end on it.
+///
+/// # Errors
+/// When the file cannot be read or its text is wrong.
+pub fn elaborate_file(path: &Path, model: Option<&str>) -> Result<Elaborated, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Failure::Read { path: path.to_owned(), source })?;
+    elaborate_text(&path.display().to_string(), &text, path.parent(), model)
+}
+
+/// Runs the front end on a text that diagnostics call `name`. Files it uses are looked for in `folder`.
+///
+/// # Errors
+/// When the text is wrong.
+pub fn elaborate_text(
+    name: &str,
+    text: &str,
+    folder: Option<&Path>,
+    model: Option<&str>,
+) -> Result<Elaborated, Failure> {
+    let start = Instant::now();
+    let Loaded { sources, front_end, mut diagnostics, .. } = load(name, text, folder);
+    let mut program = None;
+    // What the parser did not understand would be reported a second time as names that are missing.
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        let options = ElaborateOptions { model: model.map(str::to_owned) };
+        let (elaborated, more) = front_end.elaborate(&options);
+        program = elaborated;
+        diagnostics.extend(more);
+    }
+    match program {
+        Some(program) if !diagnostics.iter().any(Diagnostic::is_error) => {
+            Ok(Elaborated { sources, warnings: diagnostics, program, time: start.elapsed() })
+        }
+        _ => Err(Failure::Diagnostics { sources: Box::new(sources), diagnostics }),
+    }
+}
+
+/// A text that was read with everything it uses.
+#[derive(Debug)]
+pub struct Loaded {
+    /// All files.
+    pub sources: Sources,
+    /// The syntax tree of the main file.
+    pub main: ast::File,
+    /// All declarations.
+    pub front_end: Frontend,
+    /// What is wrong so far.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Parses a text, the files it uses and the standard library, and collects their declarations.
+pub fn load(name: &str, text: &str, folder: Option<&Path>) -> Loaded {
+    let mut sources = Sources::new();
+    let mut diagnostics = Vec::new();
+    let main_id = sources.add(name, text);
+    let mut parsed = parse(main_id, text);
+    diagnostics.append(&mut parsed.diagnostics);
+    let main = parsed.file;
+    let mut library = Vec::new();
+    used_files(
+        &main,
+        folder.unwrap_or(Path::new("")),
+        &mut sources,
+        &mut library,
+        &mut diagnostics,
+    );
+    for id in sources.add_std() {
+        let text = sources.get(id).expect("just added").text.clone();
+        library.push(parse(id, &text).file);
+    }
+    let (front_end, more) = dlc_frontend::load(&sources, &main, &library);
+    diagnostics.extend(more);
+    Loaded { sources, main, front_end, diagnostics }
+}
+
+/// Reads the files that a file uses, and the files these use, each once.
+fn used_files(
+    main: &ast::File,
+    folder: &Path,
+    sources: &mut Sources,
+    library: &mut Vec<ast::File>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let uses = |file: &ast::File, folder: &Path| -> Vec<(PathBuf, dlc_grammar::Span)> {
+        let used = file.items.iter().filter_map(|item| match &item.kind {
+            ItemKind::Use(used) => Some((folder.join(&used.path.text), used.path.span)),
+            ItemKind::Decl(_) | ItemKind::Train(_) | ItemKind::Parallel(_) | ItemKind::Bad(_) => {
+                None
+            }
+        });
+        used.collect()
+    };
+    let mut known: Vec<PathBuf> = sources
+        .get(main.span.file)
+        .and_then(|file| Path::new(&file.name).canonicalize().ok())
+        .into_iter()
+        .collect();
+    let mut pending = uses(main, folder);
+    pending.reverse();
+    while let Some((path, span)) = pending.pop() {
+        let read = path.canonicalize().and_then(|full| Ok((std::fs::read_to_string(&full)?, full)));
+        let (text, full) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                let headline = format!("`{}` cannot be read", path.display());
+                diagnostics
+                    .push(Diagnostic::error("E0390", headline, span).label(error.to_string()));
+                continue;
+            }
+        };
+        if known.contains(&full) {
+            continue;
+        }
+        known.push(full);
+        let id: FileId = sources.add(path.display().to_string(), text.as_str());
+        let mut parsed = parse(id, &text);
+        diagnostics.append(&mut parsed.diagnostics);
+        let inner = uses(&parsed.file, path.parent().unwrap_or(Path::new("")));
+        pending.extend(inner.into_iter().rev());
+        library.push(parsed.file);
+    }
+}
+
+/// The whole training step before any pass: forward, gradients, update. `None` without a `train` block.
+///
+/// # Errors
+/// Diagnostics about the optimizer's text.
+pub fn joint_graph(program: &ModelProgram) -> Result<Option<Graph>, Vec<Diagnostic>> {
+    let Some(TrainForward { graph, loss, params }) = &program.train else { return Ok(None) };
+    let mut graph = graph.clone();
+    let leaves: Vec<NodeId> = params.iter().map(|(_, leaf)| *leaf).collect();
+    let gradients = autodiff::gradients(&mut graph, *loss, &leaves);
+    program.apply_optimizer(&mut graph, &gradients)?;
+    Ok(Some(graph))
+}
+
+/// Runs the passes that decide bits.
+///
+/// # Errors
+/// When a pass gives up.
+pub fn freeze(graph: Graph, verify: bool) -> Result<Graph, DriverError> {
+    let mut passes = PassManager::new(PassOptions { verify, ..PassOptions::default() });
+    Ok(passes.run(graph, TO_FROZEN, &PassCx::default())?)
+}
+
+impl ModelGraphs {
+    /// Differentiates and freezes the graphs of a model.
+    ///
+    /// # Errors
+    /// When a pass gives up, or the optimizer's text is wrong.
+    pub fn freeze(elaborated: &Elaborated, verify: bool) -> Result<Self, Failure> {
+        let program = &elaborated.program;
+        let joint = joint_graph(program).map_err(|diagnostics| Failure::Diagnostics {
+            sources: Box::new(elaborated.sources.clone()),
+            diagnostics,
+        })?;
+        let trains = joint.is_some();
+        let measures = trains && !program.finish.outputs.is_empty();
+        let optional =
+            |wanted: bool, graph: &Graph| wanted.then(|| freeze(graph.clone(), verify)).transpose();
+        Ok(ModelGraphs {
+            init: freeze(program.init.clone(), verify)?,
+            train: joint.map(|joint| freeze(joint, verify)).transpose()?,
+            eval: optional(trains, &program.eval)?,
+            finish: optional(measures, &program.finish)?,
+            predict: freeze(program.predict.clone(), verify)?,
+        })
+    }
+
+    /// The graphs there are, in order.
+    pub fn all(&self) -> impl Iterator<Item = &Graph> {
+        let optional = [&self.train, &self.eval, &self.finish].into_iter().flatten();
+        std::iter::once(&self.init).chain(optional).chain(std::iter::once(&self.predict))
+    }
+
+    /// A number that two models share only if they compute the same, bit by bit: the FNV-1a hash (Fowler, Noll, Vo) of the text of
+    /// all graphs, in which the batch is a symbol and no target occurs.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for graph in self.all() {
+            for byte in graph.to_string().bytes() {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+        hash
+    }
+}
+
+/// Compiles all programs of a model.
+///
+/// # Errors
+/// When the batch is out of range, or something below the front end fails.
+pub fn compile_model(
+    elaborated: &Elaborated,
+    options: &CompileOptions,
+) -> Result<ModelPrograms, Failure> {
+    let batch = batch_of(elaborated, options.batch)?;
+    let start = Instant::now();
+    let graphs = ModelGraphs::freeze(elaborated, options.verify)?;
+    let fingerprint = graphs.fingerprint();
+    let mut timings =
+        Timings { front_end: elaborated.time, passes: start.elapsed(), ..Timings::default() };
+    let mut compile = |graph: &Graph| -> Result<Compiled, Failure> {
+        let start = Instant::now();
+        let compiled = lower::compile(graph, batch, options.target)?;
+        let stats = compiled.code.stats();
+        let codegen = stats.compile_time + stats.place_time;
+        timings.codegen += codegen;
+        timings.lowering += start.elapsed().saturating_sub(codegen);
+        Ok(compiled)
+    };
+    let flops = Flops {
+        train: graphs.train.as_ref().map_or(0.0, |graph| flops(graph, batch)),
+        predict: flops(&graphs.predict, batch),
+    };
+    let init = compile(&graphs.init)?;
+    let train = graphs.train.as_ref().map(&mut compile).transpose()?;
+    let eval = graphs.eval.as_ref().map(&mut compile).transpose()?;
+    let finish = graphs.finish.as_ref().map(&mut compile).transpose()?;
+    let predict = compile(&graphs.predict)?;
+    Ok(ModelPrograms {
+        init,
+        train,
+        eval,
+        finish,
+        predict,
+        fingerprint,
+        batch: batch as usize,
+        flops,
+        timings,
+    })
+}
+
+/// The most examples in a batch: what is asked for, else what the text says.
+///
+/// # Errors
+/// When it is out of range.
+pub fn batch_of(elaborated: &Elaborated, asked: Option<usize>) -> Result<i64, Failure> {
+    let asked = asked.map(|batch| i64::try_from(batch).unwrap_or(i64::MAX));
+    let batch = asked.or(elaborated.program.settings.batch).unwrap_or(DEFAULT_BATCH as i64);
+    if (1..=i64::from(i32::MAX)).contains(&batch) {
+        Ok(batch)
+    } else {
+        Err(Failure::Batch { given: batch })
+    }
+}
+
+/// Operations of a graph at a batch size: two for every term of a contraction of two operands. Terms outside an image count as well.
+pub fn flops(graph: &Graph, batch: i64) -> f64 {
+    let terms = graph.nodes.values().map(|node| match &node.op {
+        Op::Contract(contract) if contract.reads.len() == 2 => {
+            contract.space.iter().map(|dim| dim.at(batch) as f64).product()
+        }
+        _ => 0.0,
+    });
+    2.0 * terms.sum::<f64>()
+}
