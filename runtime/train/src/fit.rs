@@ -116,6 +116,8 @@ pub struct EpochEvent {
     pub validation: Option<Report>,
     /// Time spent in its steps.
     pub train_time: Duration,
+    /// What a checkpoint taken now has to remember.
+    pub run: RunState,
 }
 
 /// What a run came to.
@@ -135,7 +137,8 @@ pub struct FitReport {
     pub run: RunState,
 }
 
-/// Trains a session. The observer is told about every step and may stop the run after each.
+/// Trains a session. The observer is told about every step and may stop the run after each; it sees the session, so it may
+/// save weights or a checkpoint.
 ///
 /// The order of examples depends on the session's seed and the epoch alone. A run that is stopped and later resumed from a
 /// checkpoint, with the same data and configuration, gives the same bits.
@@ -147,17 +150,20 @@ pub fn fit(
     session: &mut Session,
     splits: &Splits,
     config: &FitConfig,
-    observer: &mut dyn FnMut(Event<'_>) -> Control,
+    observer: &mut dyn FnMut(&Session, Event<'_>) -> Control,
 ) -> Result<FitReport, TrainError> {
     let mut run = Run::new(session, &splits.train, config)?;
     let validation = splits.test.as_ref().filter(|_| config.validate);
     session.plan_steps(session.step() - run.done + run.steps);
-    let mut stopped = observer(Event::Start(StartEvent {
-        steps: run.steps,
-        done: run.done,
-        epochs: run.steps.div_ceil(run.batches.n_batches()),
-        steps_per_epoch: run.batches.n_batches(),
-    })) == Control::Stop;
+    let mut stopped = observer(
+        session,
+        Event::Start(StartEvent {
+            steps: run.steps,
+            done: run.done,
+            epochs: run.steps.div_ceil(run.batches.n_batches()),
+            steps_per_epoch: run.batches.n_batches(),
+        }),
+    ) == Control::Stop;
     let mut report = FitReport {
         steps: run.done,
         epochs: config.start.epoch,
@@ -168,17 +174,17 @@ pub fn fit(
     };
     while run.done < run.steps && !stopped {
         let (event, ends_epoch) = run.step(session, &splits.train)?;
-        stopped |= observer(Event::Step(event)) == Control::Stop;
+        stopped |= observer(session, Event::Step(event)) == Control::Stop;
         if config.log_every > 0
             && (run.done.is_multiple_of(config.log_every) || run.done == run.steps)
         {
             let log = run.log(session, event)?;
-            stopped |= observer(Event::Log(&log)) == Control::Stop;
+            stopped |= observer(session, Event::Log(&log)) == Control::Stop;
         }
         if ends_epoch || run.done == run.steps {
             report.epochs += u64::from(ends_epoch);
             let epoch = run.end_epoch(session, event, validation)?;
-            stopped |= observer(Event::Epoch(&epoch)) == Control::Stop;
+            stopped |= observer(session, Event::Epoch(&epoch)) == Control::Stop;
             report.train = Some(epoch.train);
             report.validation = epoch.validation.or(report.validation);
         }
@@ -308,6 +314,7 @@ impl Run {
         let validation = validation.map(|dataset| session.evaluate(dataset, batch)).transpose()?;
         let train_time = std::mem::take(&mut self.epoch_time);
         self.epoch_sums.clear();
-        Ok(EpochEvent { epoch: last.epoch, step: last.step, train, validation, train_time })
+        let StepEvent { epoch, step, run, .. } = last;
+        Ok(EpochEvent { epoch, step, train, validation, train_time, run })
     }
 }

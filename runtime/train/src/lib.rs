@@ -14,6 +14,7 @@ mod session;
 mod tensor;
 
 mod binding;
+mod confusion;
 mod metrics;
 mod prepared;
 
@@ -27,6 +28,7 @@ mod error;
 
 pub use atomic::write_atomically;
 pub use checkpoint::{CheckpointError, RunState};
+pub use confusion::Confusion;
 pub use error::TrainError;
 pub use fit::{
     Control, EpochEvent, Event, FitConfig, FitReport, Length, LogEvent, StartEvent, StepEvent, fit,

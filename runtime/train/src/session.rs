@@ -145,7 +145,7 @@ impl Session {
         &mut self,
         inputs: &[(&str, TensorRef<'_>)],
     ) -> Result<StepResult, TrainError> {
-        let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "train"))?;
+        let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "be trained"))?;
         let batch = train.batch_of(inputs)?;
         train.set_inputs(inputs, batch, 0, batch)?;
         self.step_on(batch)
@@ -160,7 +160,7 @@ impl Session {
                 value: (self.step + 1).to_string(),
             });
         }
-        let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "train"))?;
+        let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "be trained"))?;
         train.run(Persistent::Exclusive(&mut self.memory), batch, &self.gang, clock)?;
         self.step += 1;
         let loss = train.workspace.output::<f32>("loss", batch)?[0];
@@ -203,41 +203,75 @@ impl Session {
         &self,
         inputs: &[(&str, TensorRef<'_>)],
     ) -> Result<Vec<(String, Tensor)>, TrainError> {
-        let mut predict = self.predict.take(|| {
-            Prepared::new(&self.programs.predict, self.memory.layout(), self.gang.threads())
-        })?;
+        let mut predict = self.predict.take(|| self.new_predict())?;
         let total = predict.batch_of(inputs)?;
         let max = predict.max_batch();
-        if total > max && predict.not_by_rows().is_some() {
-            let program = self.programs.predict.manifest().name.clone();
-            return Err(TrainError::TooManyExamples { program, found: total, max });
-        }
-        let mut results: Vec<(String, Tensor)> = Vec::new();
+        self.check_rows(&predict, total, max)?;
+        let mut results = Vec::new();
         let mut start = 0;
         loop {
             let batch = (total - start).min(max);
             predict.set_inputs(inputs, total, start, batch)?;
-            predict.run(
-                Persistent::Shared(&self.memory),
-                batch,
-                &self.gang,
-                self.clock(self.step),
-            )?;
-            for (index, desc) in self.predict_results.iter().enumerate() {
-                let part = predict.output(desc, batch)?;
-                match results.get_mut(index) {
-                    None => results.push((desc.name.clone(), part)),
-                    Some((_, whole)) => {
-                        whole.shape[0] += part.shape[0];
-                        whole.data.append(part.data);
-                    }
-                }
-            }
+            self.predict_batch(&mut predict, batch, &mut results)?;
             start += batch;
             if start == total {
                 return Ok(results);
             }
         }
+    }
+
+    /// The results of the model for all examples of a data set, in its order.
+    ///
+    /// # Errors
+    /// When the data do not fit the model's inputs, or its results cannot be put together from batches.
+    pub fn predict_on(&self, dataset: &Dataset) -> Result<Vec<(String, Tensor)>, TrainError> {
+        let mut predict = self.predict.take(|| self.new_predict())?;
+        let binding = Binding::new(&predict.inputs, dataset)?;
+        let (total, max) = (dataset.n_examples(), predict.max_batch());
+        self.check_rows(&predict, total, max)?;
+        let config = BatchConfig { n_examples: total, batch: max, seed: 0, shuffle: false };
+        let mut batches = Batches::new(config)?;
+        let mut results = Vec::new();
+        for _ in 0..batches.n_batches() {
+            let examples = batches.next_batch().examples;
+            let Prepared { workspace, inputs, .. } = &mut *predict;
+            binding.fill(inputs, workspace, dataset, examples)?;
+            self.predict_batch(&mut predict, examples.len(), &mut results)?;
+        }
+        Ok(results)
+    }
+
+    fn new_predict(&self) -> Result<Prepared, TrainError> {
+        Prepared::new(&self.programs.predict, self.memory.layout(), self.gang.threads())
+    }
+
+    fn check_rows(&self, predict: &Prepared, total: usize, max: usize) -> Result<(), TrainError> {
+        if total > max && predict.not_by_rows().is_some() {
+            let program = self.programs.predict.manifest().name.clone();
+            return Err(TrainError::TooManyExamples { program, found: total, max });
+        }
+        Ok(())
+    }
+
+    /// Predicts for the batch that lies in the workspace, and appends to the results so far.
+    fn predict_batch(
+        &self,
+        predict: &mut Prepared,
+        batch: usize,
+        results: &mut Vec<(String, Tensor)>,
+    ) -> Result<(), TrainError> {
+        predict.run(Persistent::Shared(&self.memory), batch, &self.gang, self.clock(self.step))?;
+        for (index, desc) in self.predict_results.iter().enumerate() {
+            let part = predict.output(desc, batch)?;
+            match results.get_mut(index) {
+                None => results.push((desc.name.clone(), part)),
+                Some((_, whole)) => {
+                    whole.shape[0] += part.shape[0];
+                    whole.data.append(part.data);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The model's name.
