@@ -1,0 +1,95 @@
+//! Options that several commands share.
+
+use dlc::data::{DataSpec, Splits};
+use dlc::{Model, Net, Options, Target};
+use std::path::PathBuf;
+
+use super::wrong_input;
+
+/// Which model.
+#[derive(Debug, clap::Args)]
+pub(super) struct ModelArgs {
+    /// The file that declares the model
+    pub file: PathBuf,
+    /// Which model, where the file declares several
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+}
+
+impl ModelArgs {
+    /// Reads and checks the model; warnings go to standard error.
+    pub fn open(&self) -> anyhow::Result<Model> {
+        let model = Model::open(&self.file, self.model.as_deref())?;
+        let elaborated = model.elaborated();
+        super::output::diagnostics(&elaborated.warnings, &elaborated.sources);
+        Ok(model)
+    }
+}
+
+/// How it is compiled and run.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// Examples in a batch [default: what the model says, else 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
+    /// Threads of a step; results do not depend on it [default: all that this process may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Instructions to use: native, v128, avx2 or avx512; results do not depend on it
+    #[arg(long, value_name = "NAME", default_value = "native")]
+    pub target: String,
+    /// Say how long each stage of compiling took
+    #[arg(long)]
+    pub timings: bool,
+}
+
+impl RunArgs {
+    /// The options for the library.
+    pub fn options(&self, seed: u32) -> anyhow::Result<Options> {
+        let defaults = Options::default();
+        Ok(Options {
+            batch: self.batch.map_or(defaults.batch, |batch| batch as usize),
+            threads: self.threads.map_or(defaults.threads, |threads| threads as usize),
+            seed,
+            target: self.target()?,
+            ..defaults
+        })
+    }
+
+    /// The target.
+    pub fn target(&self) -> anyhow::Result<Target> {
+        Ok(Target::from_name(&self.target).map_err(dlc::Error::from)?)
+    }
+
+    /// Compiles a model.
+    pub fn compile(&self, model: &Model, seed: u32) -> anyhow::Result<Net> {
+        let net = model.compile(&self.options(seed)?)?;
+        if self.timings {
+            timings(&net);
+        }
+        Ok(net)
+    }
+}
+
+/// Says where the time of compiling went.
+fn timings(net: &Net) {
+    let timings = net.timings();
+    let (instructions, bytes) = net
+        .code()
+        .iter()
+        .fold((0, 0), |(n, bytes), code| (n + code.n_instructions, bytes + code.code_bytes));
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    eprintln!(
+        "front end {:.1} ms, passes {:.1} ms, lowering {:.1} ms, code {:.1} ms ({instructions} instructions, {bytes} bytes)",
+        ms(timings.front_end),
+        ms(timings.passes),
+        ms(timings.lowering),
+        ms(timings.codegen)
+    );
+}
+
+/// Loads data by their specification.
+pub(super) fn load_data(spec: &str) -> anyhow::Result<Splits> {
+    let spec: DataSpec = spec.parse().map_err(|error| wrong_input(format!("--data: {error}")))?;
+    Ok(spec.load()?)
+}

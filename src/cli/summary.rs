@@ -1,0 +1,176 @@
+//! `dlc summary`: what a model consists of.
+
+use comfy_table::{CellAlignment, Table, presets};
+use dlc_abi::Manifest;
+use dlc_frontend::{LayerSummary, ModelProgram};
+use dlc_train::Shape;
+use serde_json::{Value, json};
+
+use super::options::{ModelArgs, RunArgs};
+use super::{Outcome, output};
+
+/// Show layers, shapes, parameters, operations and memory of a model
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let model = args.model.open()?;
+    let program = &model.elaborated().program;
+    let net = args.run.compile(&model, 0)?;
+    let programs = net.session().programs();
+    let step = programs.train.as_ref().unwrap_or(&programs.predict);
+    let memory = memory(step.manifest(), net.session().threads());
+    let kept: u64 =
+        net.session().memory().layout().entries().iter().map(|entry| entry.bytes as u64).sum();
+    let what = if programs.train.is_some() { "training step" } else { "inference" };
+    if args.json {
+        let value = json!({
+            "model": program.name,
+            "layers": program.summary.iter().map(row_json).collect::<Vec<_>>(),
+            "weights": weights(program),
+            "params": program.trainable(),
+            "batch": net.batch(),
+            "flops_train": net.flops().train,
+            "flops_predict": net.flops().predict,
+            "bytes_kept": kept,
+            "bytes_step": memory,
+        });
+        output::line(value)?;
+        return Ok(Outcome::Done);
+    }
+    output::line(layers(program))?;
+    output::line("")?;
+    output::line(weight_table(program))?;
+    output::line("")?;
+    output::line(format_args!("{} trainable parameters", grouped(program.trainable())))?;
+    let flops = if programs.train.is_some() { net.flops().train } else { net.flops().predict };
+    output::line(format_args!(
+        "{what} of {} examples: {:.1} million operations",
+        net.batch(),
+        flops / 1e6
+    ))?;
+    output::line(format_args!(
+        "memory: {} of parameters and state, {} for a step on {} threads",
+        mib(kept),
+        mib(memory),
+        net.session().threads()
+    ))?;
+    Ok(Outcome::Done)
+}
+
+/// Bytes of a workspace.
+fn memory(manifest: &Manifest, threads: usize) -> u64 {
+    use dlc_abi::BufferRole;
+    let own = manifest
+        .buffers
+        .iter()
+        .filter(|desc| {
+            matches!(desc.role, BufferRole::Input | BufferRole::Output | BufferRole::Table)
+        })
+        .map(|desc| desc.bytes);
+    own.sum::<u64>() + manifest.arena_bytes + manifest.scratch_bytes * threads as u64
+}
+
+fn layers(program: &ModelProgram) -> Table {
+    let mut table = table(&["layer", "kind", "result", "parameters", "operations each"]);
+    for row in &program.summary {
+        table.add_row([
+            format!("{}{}", "  ".repeat(row.depth), row.name),
+            row.kind.clone(),
+            shape(row),
+            grouped(row.params),
+            grouped(row.multiply_adds.saturating_mul(2)),
+        ]);
+    }
+    right(&mut table, &[3, 4]);
+    table
+}
+
+fn weight_table(program: &ModelProgram) -> Table {
+    let mut table = table(&["weight", "shape", "numbers"]);
+    for param in &program.params {
+        let n: i64 = param.shape.iter().map(|dim| dim.at(1)).product();
+        let frozen = if param.frozen { " (frozen)" } else { "" };
+        table.add_row([param.name.clone(), format!("{}{frozen}", Shape(&param.shape)), grouped(n)]);
+    }
+    right(&mut table, &[2]);
+    table
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_HORIZONTAL_ONLY).set_header(header);
+    table
+}
+
+fn right(table: &mut Table, columns: &[usize]) {
+    for &index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn shape(row: &LayerSummary) -> String {
+    row.shape.as_ref().map_or(String::new(), |shape| Shape(shape).to_string())
+}
+
+fn row_json(row: &LayerSummary) -> Value {
+    json!({
+        "name": row.name,
+        "kind": row.kind,
+        "depth": row.depth,
+        "shape": row.shape.as_ref().map(|shape| Shape(shape).to_string()),
+        "params": row.params,
+        "multiply_adds": row.multiply_adds,
+    })
+}
+
+fn weights(program: &ModelProgram) -> Vec<Value> {
+    let extents = |shape: &[dlc_abi::Dim]| shape.iter().map(|dim| dim.at(1)).collect::<Vec<_>>();
+    program
+        .params
+        .iter()
+        .map(|param| json!({ "name": param.name, "shape": extents(&param.shape), "frozen": param.frozen }))
+        .collect()
+}
+
+/// `431,080`
+fn grouped(n: i64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0
+            && (digits.len() - index).is_multiple_of(3)
+            && digit != '-'
+            && !text.ends_with('-')
+        {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_by_threes() {
+        let texts = [0, 12, 123, 1234, 431_080, 1_000_000, -1234].map(grouped);
+        assert_eq!(texts, ["0", "12", "123", "1,234", "431,080", "1,000,000", "-1,234"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The text of a network, checked and ready to be compiled.
+
+use dlc_driver::Target;
+use dlc_driver::model::{
+    CompileOptions, Elaborated, ModelPrograms, compile_model, elaborate_file, elaborate_text,
+};
+use dlc_exec::{Program, available_threads};
+use dlc_train::{Programs, Session, TrainError};
+use std::path::Path;
+
+use crate::error::Error;
+use crate::net::Net;
+
+/// The text of a network that was read, typed and shaped without an error.
+#[derive(Debug, Clone)]
+pub struct Model {
+    elaborated: Elaborated,
+}
+
+/// How a model is compiled and run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The most examples in a batch; any smaller batch runs too, with the same code. 0 for what the text says.
+    pub batch: usize,
+    /// Threads of a step. The bits of results do not depend on it.
+    pub threads: usize,
+    /// Decides first values, the order of examples, and dropout.
+    pub seed: u32,
+    /// For which instructions. The bits of results do not depend on it.
+    pub target: Target,
+    /// Check every law of the compiler after every pass, in release builds too.
+    pub verify: bool,
+}
+
+impl Default for Options {
+    /// The batch of the text, all threads this process may use, seed 0, the widest instructions of this processor.
+    fn default() -> Self {
+        Options {
+            batch: 0,
+            threads: available_threads(),
+            seed: 0,
+            target: Target::best(),
+            verify: false,
+        }
+    }
+}
+
+impl Model {
+    /// Reads a file, and the files it uses. It must declare one model.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its text is wrong; the message then says where and why.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Model, Error> {
+        Self::open(path.as_ref(), None)
+    }
+
+    /// As [`Model::from_file`], for one of several models by name.
+    ///
+    /// # Errors
+    /// As [`Model::from_file`], and when there is no model of that name.
+    pub fn open(path: &Path, name: Option<&str>) -> Result<Model, Error> {
+        Ok(Model { elaborated: elaborate_file(path, name)? })
+    }
+
+    /// Takes the text itself. Files it uses are looked for in the present folder.
+    ///
+    /// # Errors
+    /// As [`Model::from_file`].
+    pub fn from_text(text: &str) -> Result<Model, Error> {
+        Ok(Model { elaborated: elaborate_text("<text>", text, None, None)? })
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.elaborated.program.name
+    }
+
+    /// What the front end knows about it: inputs, results, parameters, settings, layers.
+    pub fn elaborated(&self) -> &Elaborated {
+        &self.elaborated
+    }
+
+    /// Compiles it to machine code and draws its first parameters.
+    ///
+    /// # Errors
+    /// When the options do not fit the model or this machine.
+    pub fn compile(&self, options: &Options) -> Result<Net, Error> {
+        let compile = CompileOptions {
+            batch: (options.batch > 0).then_some(options.batch),
+            target: options.target,
+            verify: options.verify,
+        };
+        let compiled = compile_model(&self.elaborated, &compile)?;
+        let ModelPrograms { fingerprint, flops, timings, batch, .. } = compiled;
+        let code = [Some(&compiled.init), compiled.train.as_ref(), compiled.eval.as_ref()]
+            .into_iter()
+            .chain([compiled.finish.as_ref(), Some(&compiled.predict)])
+            .flatten()
+            .map(|compiled| compiled.code.stats())
+            .collect();
+        let load = |compiled: dlc_driver::lower::Compiled| {
+            Program::load(compiled.program).map_err(TrainError::from)
+        };
+        let programs = Programs {
+            model: self.name().to_owned(),
+            fingerprint,
+            init: load(compiled.init)?,
+            train: compiled.train.map(load).transpose()?,
+            eval: compiled.eval.map(load).transpose()?,
+            finish: compiled.finish.map(load).transpose()?,
+            predict: load(compiled.predict)?,
+        };
+        let mut session = Session::new(programs, options.threads)?;
+        session.init(options.seed)?;
+        Ok(Net::new(session, batch, flops, timings, code))
+    }
+}
+
+impl From<Elaborated> for Model {
+    fn from(elaborated: Elaborated) -> Self {
+        Model { elaborated }
+    }
+}

@@ -1,0 +1,347 @@
+//! The command line as users meet it: what it prints, writes, and ends with.
+
+use ndarray::{Array2, Array4};
+use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+const MODEL: &str = "\
+model small(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
+    logits = image |> flatten |> dense(16) |> relu |> dense(10)
+}
+
+train small(label: i32[batch]) {
+    loss      = softmax_cross_entropy(logits, label)
+    metric    accuracy(logits, label)
+    optimizer = adam(lr = 5e-3)
+    batch     = 32
+    epochs    = 2
+}
+";
+
+/// A folder with a model in it, gone after the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("dlc-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("model.dl"), MODEL).unwrap();
+        Folder(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dlc"));
+        command.current_dir(&self.0).args(arguments).env_remove("NO_COLOR");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and reads the JSON object on its last line.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn training_leaves_weights_a_checkpoint_and_a_log() {
+    let folder = Folder::new("train");
+    let arguments = [
+        "train",
+        "model.dl",
+        "--data",
+        "digits",
+        "--out",
+        "run",
+        "--log-every",
+        "10",
+        "--threads",
+        "2",
+    ];
+    let result = folder.json(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(result["steps"], 90);
+    assert_eq!(result["epochs"], 2);
+    for key in ["loss", "accuracy", "val_loss", "val_accuracy"] {
+        assert!(result[key].is_f64(), "{key}: {result}");
+    }
+    assert!(result["val_accuracy"].as_f64().unwrap() > 0.85, "{result}");
+    let log = fs::read_to_string(folder.path("run/metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, (1..=9).map(|n| 10 * n).collect::<Vec<_>>());
+    for key in ["epoch", "loss", "accuracy", "lr", "samples_per_s"] {
+        assert!(lines.iter().all(|line| line[key].is_number()), "{key}: {log}");
+    }
+    assert!(folder.path("run/checkpoint").is_file());
+
+    let weights = "run/weights.safetensors";
+    let judged =
+        folder.json(&["eval", "model.dl", "--weights", weights, "--data", "digits", "--json"]);
+    assert_eq!(judged["examples"], 360);
+    assert_eq!(judged["loss"], result["val_loss"]);
+    assert_eq!(judged["accuracy"], result["val_accuracy"]);
+    let confusion = judged["confusion"].as_array().unwrap();
+    let right: u64 = (0..10).map(|class| confusion[class][class].as_u64().unwrap()).sum();
+    assert_eq!(right as f32 / 360.0, judged["accuracy"].as_f64().unwrap() as f32);
+    let output = folder.run(&["eval", "model.dl", "--weights", weights, "--data", "digits"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("rows: the label"));
+}
+
+#[test]
+fn a_run_resumed_leaves_the_same_file_as_one_without_a_stop() {
+    let folder = Folder::new("resume");
+    let train = |out: &str, more: &[&str]| {
+        let common =
+            ["train", "model.dl", "--data", "digits", "--out", out, "--json", "--log-every", "7"];
+        folder.json(&[&common[..], more].concat())
+    };
+    train("whole", &["--steps", "60"]);
+    train("halves", &["--steps", "25", "--threads", "1"]);
+    let resumed = train("halves", &["--steps", "60", "--resume", "--threads", "2"]);
+    assert_eq!(resumed["steps"], 60);
+    let file = |run: &str| fs::read(folder.path(run).join("weights.safetensors")).unwrap();
+    assert!(file("whole") == file("halves"), "the weights differ");
+    let output = folder.run(&[
+        "train", "model.dl", "--data", "digits", "--out", "halves", "--resume", "--batch", "16",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("pass `--batch 32`"), "{}", stderr(&output));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_saves_and_ends_with_130() {
+    let folder = Folder::new("interrupt");
+    let arguments = [
+        "train",
+        "model.dl",
+        "--data",
+        "digits",
+        "--epochs",
+        "1000000",
+        "--out",
+        "run",
+        "--log-every",
+        "1",
+    ];
+    let mut child =
+        folder.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.starts_with("step 1 "), "{first}");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let last = lines.map(Result::unwrap).last().unwrap();
+    assert!(
+        last.starts_with("interrupted after step ") && last.ends_with("saved in `run`"),
+        "{last}"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let done: u64 = last.split([' ', ';']).nth(3).unwrap().parse().unwrap();
+    let total = (done + 3).to_string();
+    let resume = ["--steps", &total, "--out", "run", "--resume", "--json"];
+    let result = folder.json(&[&["train", "model.dl", "--data", "digits"][..], &resume].concat());
+    assert_eq!(result["steps"].as_u64(), Some(done + 3));
+}
+
+#[test]
+fn predictions_go_from_file_to_file() {
+    let folder = Folder::new("predict");
+    folder
+        .json(&["train", "model.dl", "--data", "digits", "--steps", "5", "--out", "run", "--json"]);
+    // More examples than a batch, and not a multiple of it.
+    let x =
+        Array4::from_shape_fn((75, 8, 8, 1), |(n, i, j, _)| ((n + 3 * i + j) % 17) as f64 / 16.0);
+    x.write_npy(File::create(folder.path("x.npy")).unwrap()).unwrap();
+    let predict = |input: &str, output: &str, batch: &str| {
+        folder.json(&[
+            "predict",
+            "model.dl",
+            "--weights",
+            "run/weights.safetensors",
+            "--input",
+            input,
+            "--output",
+            output,
+            "--batch",
+            batch,
+            "--json",
+        ])
+    };
+    assert_eq!(predict("x.npy", "y.npy", "32")["logits"], serde_json::json!([75, 10]));
+    predict("image=x.npy", "logits=z.npy", "7");
+    let read =
+        |name: &str| Array2::<f32>::read_npy(File::open(folder.path(name)).unwrap()).unwrap();
+    assert_eq!(read("y.npy"), read("z.npy"));
+    assert_eq!(read("y.npy").dim(), (75, 10));
+    let small = x.slice(ndarray::s![.., ..4, .., ..]).to_owned();
+    small.write_npy(File::create(folder.path("small.npy")).unwrap()).unwrap();
+    let output = folder.run(&[
+        "predict",
+        "model.dl",
+        "--weights",
+        "run/weights.safetensors",
+        "--input",
+        "small.npy",
+        "--output",
+        "o.npy",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "error: input `image` is f32[batch, 8, 8, 1], but f32[75, 4, 8, 1] was given\n"
+    );
+}
+
+#[test]
+fn wrong_text_is_shown_with_its_place() {
+    let folder = Folder::new("wrong");
+    fs::write(folder.path("bad.dl"), MODEL.replace("dense(10)", "dnese(10)")).unwrap();
+    for command in
+        [&["check", "bad.dl"][..], &["train", "bad.dl", "--data", "digits"], &["summary", "bad.dl"]]
+    {
+        let output = folder.run(command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let text = stderr(&output);
+        assert!(text.starts_with("error[E0"), "{text}");
+        assert!(text.contains("bad.dl:2:") && text.contains("dnese"), "{text}");
+    }
+    assert_eq!(folder.run(&["check", "model.dl"]).status.code(), Some(0));
+    let output = folder.run(&["check", "bad.dl", "--json"]);
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(list[0]["primary"]["from"]["line"], 2);
+}
+
+#[test]
+fn wrong_arguments_end_with_2() {
+    let folder = Folder::new("arguments");
+    let cases: &[(&[&str], &str)] = &[
+        (&["check", "none.dl"], "error: could not read `none.dl`: "),
+        (&["summary", "none.dl"], "error: could not read `none.dl`"),
+        (&["train", "model.dl", "--data", "digit"], "error: --data: unknown data `digit`; "),
+        (&["train", "model.dl", "--data", "mnist:/none"], "error: "),
+        (
+            &["train", "model.dl", "--data", "digits", "--target", "riscv"],
+            "error: there is no target `riscv`; ",
+        ),
+        (
+            &["train", "model.dl", "--data", "digits", "--init", "none"],
+            "error: none: could not read weights",
+        ),
+        (&["train", "model.dl"], "error: the following required arguments were not provided"),
+        (&["train", "model.dl", "--data", "digits", "--batch", "0"], "error: invalid value '0'"),
+        (&["summary", "model.dl", "--model", "smal"], "error[E0"),
+        (&["unknown"], "error: unrecognized subcommand 'unknown'"),
+    ];
+    for (arguments, expected) in cases {
+        let output = folder.run(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.starts_with(expected), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn files_are_formatted_in_place() {
+    let folder = Folder::new("fmt");
+    assert_eq!(folder.run(&["fmt", "model.dl"]).status.code(), Some(0));
+    let formatted = fs::read_to_string(folder.path("model.dl")).unwrap();
+    fs::write(folder.path("model.dl"), formatted.replace(" = ", "   =  ")).unwrap();
+    let output = folder.run(&["fmt", "--check", "model.dl"]);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b"model.dl\n"[..]));
+    assert_eq!(folder.run(&["fmt", "model.dl"]).status.code(), Some(0));
+    assert_eq!(folder.run(&["fmt", "--check", "model.dl"]).status.code(), Some(0));
+    fs::write(folder.path("bad.dl"), "model {").unwrap();
+    assert_eq!(folder.run(&["fmt", "bad.dl"]).status.code(), Some(2));
+    assert_eq!(fs::read_to_string(folder.path("bad.dl")).unwrap(), "model {");
+}
+
+#[test]
+fn every_stage_has_a_text() {
+    let folder = Folder::new("dump");
+    let cases = [
+        ("ast", "File {"),
+        ("graph", "small.train"),
+        ("autodiff", "small.train"),
+        ("frozen", "order"),
+        ("tile", "phase"),
+        ("vector", "loop"),
+        ("asm", "ret"),
+    ];
+    for (stage, expected) in cases {
+        let output = folder.run(&["dump", "model.dl", "--stage", stage]);
+        assert_eq!(output.status.code(), Some(0), "{stage}: {}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(expected), "{stage}");
+    }
+    let output = folder.run(&["dump", "model.dl", "--stage", "graph", "--program", "predict"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("small.predict"));
+}
+
+#[test]
+fn measurements_have_all_their_keys() {
+    let folder = Folder::new("bench");
+    let result =
+        folder.json(&["bench", "model.dl", "--seconds", "0.1", "--threads", "1", "--json"]);
+    let keys = [
+        "ms",
+        "ms_min",
+        "compile_ms",
+        "first_step_s",
+        "params",
+        "loss0",
+        "gflops",
+        "percent_of_peak",
+        "peak_rss_mib",
+        "threads",
+        "batch",
+    ];
+    for key in keys {
+        assert!(result[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {result}");
+    }
+    assert_eq!(result["params"], 64 * 16 + 16 + 16 * 10 + 10);
+    assert_eq!(result["batch"], 32);
+    let result =
+        folder.json(&["bench", "model.dl", "--seconds", "0.1", "--mode", "infer", "--json"]);
+    assert!(result["loss0"].is_null());
+
+    let summary = folder.json(&["summary", "model.dl", "--json"]);
+    assert_eq!(summary["params"], 1210);
+    let names: Vec<&str> = summary["weights"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["dense_1.w", "dense_1.b", "dense_2.w", "dense_2.b"]);
+    let output = folder.run(&["summary", "model.dl"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1,210 trainable parameters"));
+
+    let doctor = folder.json(&["doctor", "--json"]);
+    assert!(doctor["peak_gflops"].as_f64().unwrap() > 1.0, "{doctor}");
+    assert_eq!(doctor["data"]["digits"], true);
+    assert!(doctor["targets"].as_array().unwrap().contains(&doctor["target"]), "{doctor}");
+}
