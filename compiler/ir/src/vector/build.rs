@@ -201,7 +201,7 @@ pub struct OpenLoop {
 }
 
 /// The type of an operation's result. Operands of wrong types are found by the verifier, not here.
-fn result_type(inst: &Inst, types: &IndexVec<Val, Type>) -> Type {
+pub(super) fn result_type(inst: &Inst, types: &IndexVec<Val, Type>) -> Type {
     let lanes_of = |val: &Val| match types[*val] {
         Type::Vec { lanes, .. } | Type::Mask { lanes, .. } => lanes,
         Type::Int => 1,

@@ -22,9 +22,24 @@
 
 mod build;
 mod data;
+mod interpret;
+mod memory;
+mod ops;
+mod parse;
+mod print;
+mod verify;
 
 pub use build::{FunctionBuilder, OpenLoop};
 pub use data::{
     Addr, Block, Carried, Compare, Elem, FoldOp, FuncId, Function, FunctionKind, Inst, IntOp,
     IntWidth, Loop, MaskOp, Module, ShiftOp, Stmt, Storage, Type, Val, VecBinary, VecUnary,
 };
+pub use interpret::{
+    ContextRegions, Fault, InterpretError, Interpreter, KernelRunner, SegmentOptions,
+    lay_out_context,
+};
+pub use memory::{AccessError, Memory, RegionId};
+pub use ops::Named;
+pub use parse::{ParseError, parse};
+pub use print::print_function;
+pub use verify::{VerifyError, verify};
