@@ -15,7 +15,12 @@ pub struct Walk {
 
 impl Walk {
     /// The walk of an access by subscripts. `None` if the buffer's layout has blocks.
-    pub fn of(buffers: &IndexVec<BufferId, Buffer>, max_batch: i64, buffer: BufferId, subs: &[Affine]) -> Option<Walk> {
+    pub fn of(
+        buffers: &IndexVec<BufferId, Buffer>,
+        max_batch: i64,
+        buffer: BufferId,
+        subs: &[Affine],
+    ) -> Option<Walk> {
         let strides = buffers[buffer].strides(max_batch)?;
         let offset = subs
             .iter()

@@ -58,7 +58,10 @@ fn joined_extent(phase: &Phase, buffers: &IndexVec<BufferId, Buffer>, axis: usiz
         Expr::Load { buffer, subs, fill } => access(*buffer, subs, *fill),
         Expr::Gather { buffer, subs, axis, .. } => {
             // The gathered axis must keep its place among the subscripts.
-            !subs.iter().any(mentions) || (*axis > 0 && access(*buffer, subs, Fill::InRange) && gathers_elsewhere(subs, *axis, &mentions))
+            !subs.iter().any(mentions)
+                || (*axis > 0
+                    && access(*buffer, subs, Fill::InRange)
+                    && gathers_elsewhere(subs, *axis, &mentions))
         }
         Expr::Index(index) => is_joined(index, axis, inner),
         Expr::Random { element, .. } => is_joined(element, axis, inner),
@@ -77,11 +80,16 @@ fn joined_extent(phase: &Phase, buffers: &IndexVec<BufferId, Buffer>, axis: usiz
         .iter()
         .flat_map(|reduction| &reduction.guards)
         .all(|guard| is_joined(&guard.expr, axis, inner));
-    let stores_agree = phase.stores.iter().all(|store| access(store.buffer, &store.subs, Fill::InRange));
+    let stores_agree =
+        phase.stores.iter().all(|store| access(store.buffer, &store.subs, Fill::InRange));
     (exprs_agree && guards_agree && stores_agree).then_some(extent)
 }
 
-fn gathers_elsewhere(subs: &[Affine], gathered: usize, mentions: &impl Fn(&Affine) -> bool) -> bool {
+fn gathers_elsewhere(
+    subs: &[Affine],
+    gathered: usize,
+    mentions: &impl Fn(&Affine) -> bool,
+) -> bool {
     subs.iter().position(mentions).is_none_or(|at| gathered != at && gathered != at + 1)
 }
 
@@ -100,21 +108,22 @@ fn join(phase: &mut Phase, buffers: &mut IndexVec<BufferId, Buffer>, axis: usize
             .map(|&(at, coefficient)| (if at > axis { at - 1 } else { at }, coefficient));
         Affine::new(terms, sub.offset())
     };
-    let mut reshape = |buffer: &mut BufferId, subs: &mut Vec<Affine>, gathered: Option<&mut usize>| {
-        let at = subs.iter().position(|sub| sub.coefficient(axis) != 0);
-        if let Some(at) = at {
-            *buffer = joined_buffer(buffers, *buffer, at);
-            subs.remove(at);
-            if let Some(gathered) = gathered
-                && *gathered > at
-            {
-                *gathered -= 1;
+    let mut reshape =
+        |buffer: &mut BufferId, subs: &mut Vec<Affine>, gathered: Option<&mut usize>| {
+            let at = subs.iter().position(|sub| sub.coefficient(axis) != 0);
+            if let Some(at) = at {
+                *buffer = joined_buffer(buffers, *buffer, at);
+                subs.remove(at);
+                if let Some(gathered) = gathered
+                    && *gathered > at
+                {
+                    *gathered -= 1;
+                }
             }
-        }
-        for sub in subs.iter_mut() {
-            *sub = renumber(sub);
-        }
-    };
+            for sub in subs.iter_mut() {
+                *sub = renumber(sub);
+            }
+        };
     for node in phase.exprs.values_mut() {
         match &mut node.expr {
             Expr::Load { buffer, subs, .. } => reshape(buffer, subs, None),
@@ -147,13 +156,20 @@ fn join(phase: &mut Phase, buffers: &mut IndexVec<BufferId, Buffer>, axis: usize
 }
 
 /// The same memory with axes `at` and `at + 1` as one.
-fn joined_buffer(buffers: &mut IndexVec<BufferId, Buffer>, buffer: BufferId, at: usize) -> BufferId {
+fn joined_buffer(
+    buffers: &mut IndexVec<BufferId, Buffer>,
+    buffer: BufferId,
+    at: usize,
+) -> BufferId {
     let memory = buffers[buffer].alias_of.unwrap_or(buffer);
     let mut shape = buffers[buffer].shape.clone();
     let inner = shape.remove(at + 1).as_fixed().expect("checked by joined_extent");
-    shape[at] = Dim { batch_factor: shape[at].batch_factor * inner, constant: shape[at].constant * inner };
+    shape[at] =
+        Dim { batch_factor: shape[at].batch_factor * inner, constant: shape[at].constant * inner };
     let known = buffers.iter().find(|(id, other)| {
-        (*id == memory || other.alias_of == Some(memory)) && other.shape == shape && other.layout.is_row_major()
+        (*id == memory || other.alias_of == Some(memory))
+            && other.shape == shape
+            && other.layout.is_row_major()
     });
     if let Some((id, _)) = known {
         return id;

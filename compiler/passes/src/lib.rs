@@ -6,16 +6,16 @@
 pub mod pipeline;
 
 pub mod autodiff;
-pub mod simplify;
-pub mod gatherise;
 pub mod freeze;
+pub mod gatherise;
 pub mod pass;
+pub mod simplify;
 
 mod access;
 pub mod collapse;
 pub mod fuse;
 pub mod memory_plan;
+mod rebuild;
 pub mod relayout;
 pub mod schedule;
 pub mod vectorize;
-mod rebuild;

@@ -45,7 +45,8 @@ fn prune(program: &mut Program) {
         buffer.alias_of = buffer.alias_of.map(|_| program.memory_of(id));
         new_id[id.index()] = Some(buffers.push(buffer));
     }
-    let to = |id: BufferId| new_id[id.index()].expect("every touched buffer and its memory are kept");
+    let to =
+        |id: BufferId| new_id[id.index()].expect("every touched buffer and its memory are kept");
     for buffer in buffers.values_mut() {
         buffer.alias_of = buffer.alias_of.map(to);
     }
@@ -69,7 +70,9 @@ fn place(program: &mut Program) {
         .buffers
         .iter()
         .filter(|(id, buffer)| {
-            buffer.role == BufferRole::Temporary && buffer.alias_of.is_none() && lifetimes[id.index()].is_some()
+            buffer.role == BufferRole::Temporary
+                && buffer.alias_of.is_none()
+                && lifetimes[id.index()].is_some()
         })
         .map(|(id, _)| id)
         .collect();
@@ -128,19 +131,23 @@ impl Range {
         let memory = program.memory_of(buffer);
         let bytes = program.buffers[memory].bytes(program.max_batch);
         match program.buffers[memory].arena_offset {
-            Some(offset) => Range { arena: true, buffer: memory, start: offset, end: offset + bytes },
+            Some(offset) => {
+                Range { arena: true, buffer: memory, start: offset, end: offset + bytes }
+            }
             None => Range { arena: false, buffer: memory, start: 0, end: bytes },
         }
     }
 
     fn overlaps(&self, other: &Range) -> bool {
-        let same_memory = if self.arena && other.arena { true } else { self.buffer == other.buffer };
+        let same_memory =
+            if self.arena && other.arena { true } else { self.buffer == other.buffer };
         same_memory && self.start < other.end && other.start < self.end
     }
 }
 
 fn barriers(program: &mut Program) {
-    let ranges: Vec<Range> = program.buffers.keys().map(|buffer| Range::of(program, buffer)).collect();
+    let ranges: Vec<Range> =
+        program.buffers.keys().map(|buffer| Range::of(program, buffer)).collect();
     let range = |buffer: BufferId| ranges[buffer.index()];
     for segment in &mut program.segments {
         let mut reads: Vec<Range> = Vec::new();
@@ -157,8 +164,15 @@ fn barriers(program: &mut Program) {
     }
 }
 
-fn depends(phase: &Phase, range: &impl Fn(BufferId) -> Range, reads: &[Range], writes: &[Range]) -> bool {
-    let hits = |buffer: BufferId, earlier: &[Range]| earlier.iter().any(|other| range(buffer).overlaps(other));
+fn depends(
+    phase: &Phase,
+    range: &impl Fn(BufferId) -> Range,
+    reads: &[Range],
+    writes: &[Range],
+) -> bool {
+    let hits = |buffer: BufferId, earlier: &[Range]| {
+        earlier.iter().any(|other| range(buffer).overlaps(other))
+    };
     phase.reads().any(|buffer| hits(buffer, writes))
         || phase.writes().any(|buffer| hits(buffer, writes) || hits(buffer, reads))
 }

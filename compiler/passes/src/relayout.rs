@@ -46,7 +46,9 @@ fn product_loads(phase: &Phase) -> Vec<ExprId> {
 /// The axis whose iterations are the lanes of a product's vectors.
 pub fn lane_axis(phase: &Phase) -> Option<usize> {
     match &phase.reduction {
-        Some(reduction) if reduction.order.kind == OrderKind::Lanes => phase.axes.len().checked_sub(1),
+        Some(reduction) if reduction.order.kind == OrderKind::Lanes => {
+            phase.axes.len().checked_sub(1)
+        }
         _ => phase.n_space.checked_sub(1),
     }
 }
@@ -71,8 +73,11 @@ fn copy_of(
     if wanted_last.is_none() && fill == Fill::InRange {
         return None;
     }
-    let windows: Option<Vec<(i64, Dim)>> =
-        subs.iter().zip(&buffers[buffer].shape).map(|(sub, extent)| window(phase, sub, *extent)).collect();
+    let windows: Option<Vec<(i64, Dim)>> = subs
+        .iter()
+        .zip(&buffers[buffer].shape)
+        .map(|(sub, extent)| window(phase, sub, *extent))
+        .collect();
     let windows = windows?;
     let mut order: Vec<usize> = (0..subs.len()).collect();
     if let Some(at) = wanted_last {
@@ -89,7 +94,8 @@ fn copy_of(
         alias_of: None,
         arena_offset: None,
     });
-    let new_subs = order.iter().map(|&axis| subs[axis].minus(&Affine::constant(windows[axis].0))).collect();
+    let new_subs =
+        order.iter().map(|&axis| subs[axis].minus(&Affine::constant(windows[axis].0))).collect();
     phase.exprs[load].expr = Expr::Load { buffer: copy, subs: new_subs, fill: Fill::InRange };
 
     let mut from_subs = vec![Affine::constant(0); subs.len()];
@@ -113,7 +119,8 @@ fn copy_of(
 
 fn has_unit_stride(buffer: &Buffer, max_batch: i64, subs: &[Affine], axis: usize) -> bool {
     let Some(strides) = buffer.strides(max_batch) else { return false };
-    let stride: i64 = subs.iter().zip(strides).map(|(sub, stride)| sub.coefficient(axis) * stride).sum();
+    let stride: i64 =
+        subs.iter().zip(strides).map(|(sub, stride)| sub.coefficient(axis) * stride).sum();
     stride == 1
 }
 

@@ -29,7 +29,9 @@ pub fn run(mut program: Program, target: &TargetDesc) -> Program {
     let schedules: Vec<Vec<Schedule>> = program
         .segments
         .iter()
-        .map(|segment| segment.phases.iter().map(|phase| schedule(&program, phase, target)).collect())
+        .map(|segment| {
+            segment.phases.iter().map(|phase| schedule(&program, phase, target)).collect()
+        })
         .collect();
     for (segment, schedules) in program.segments.iter_mut().zip(schedules) {
         for (phase, schedule) in segment.phases.iter_mut().zip(schedules) {
@@ -56,7 +58,11 @@ fn schedule(program: &Program, phase: &Phase, target: &TargetDesc) -> Schedule {
     let lanes = lanes(program, phase, target);
     let facts = Facts::of(program, phase);
     let mut schedule = match &phase.reduction {
-        Some(reduction) if reduction.order.kind == OrderKind::Lanes && !is_arg(reduction.combine) => lanes_order(phase, &facts),
+        Some(reduction)
+            if reduction.order.kind == OrderKind::Lanes && !is_arg(reduction.combine) =>
+        {
+            lanes_order(phase, &facts)
+        }
         Some(_) => chain_order(phase, &facts, lanes, target),
         None => elementwise(phase, &facts, lanes),
     };
@@ -90,10 +96,16 @@ impl Facts {
         let walk = |buffer, subs: &[_]| Walk::of(&program.buffers, program.max_batch, buffer, subs);
         let factor_ids = phase.reduction.as_ref().map_or(&[][..], |reduction| &reduction.factors);
         let mut facts = Facts {
-            extents: (0..phase.axes.len()).map(|axis| max_extent(phase, axis, program.max_batch)).collect(),
+            extents: (0..phase.axes.len())
+                .map(|axis| max_extent(phase, axis, program.max_batch))
+                .collect(),
             factors: Vec::new(),
             loads: Vec::new(),
-            stores: phase.stores.iter().filter_map(|store| walk(store.buffer, &store.subs)).collect(),
+            stores: phase
+                .stores
+                .iter()
+                .filter_map(|store| walk(store.buffer, &store.subs))
+                .collect(),
             term_ops: 0.0,
             point_ops: phase.stores.len() as f64,
         };
@@ -108,7 +120,11 @@ impl Facts {
             if let Expr::Load { buffer, subs, .. } = &node.expr
                 && let Some(walk) = walk(*buffer, subs)
             {
-                if factor_ids.contains(&id) { facts.factors.push(walk) } else { facts.loads.push(walk) }
+                if factor_ids.contains(&id) {
+                    facts.factors.push(walk)
+                } else {
+                    facts.loads.push(walk)
+                }
             }
         }
         facts
@@ -125,7 +141,11 @@ impl Facts {
     /// Rough cycles of the whole phase on one core.
     fn cycles(&self, phase: &Phase, lanes: usize) -> f64 {
         let points = self.space(phase) as f64 / lanes as f64;
-        let terms = if phase.reduction.is_some() { self.reduce(phase) as f64 * (1.0 + self.term_ops * 0.5) } else { 0.0 };
+        let terms = if phase.reduction.is_some() {
+            self.reduce(phase) as f64 * (1.0 + self.term_ops * 0.5)
+        } else {
+            0.0
+        };
         points * (terms * 0.5 + self.point_ops)
     }
 }
@@ -168,7 +188,11 @@ fn cost(expr: &Expr) -> f64 {
             | UnaryOp::Cos => 15.0,
         },
         Expr::Binary(dlc_ir::graph::BinaryOp::Div | dlc_ir::graph::BinaryOp::Rem, ..) => 5.0,
-        Expr::Binary(..) | Expr::Compare(..) | Expr::Select(..) | Expr::Fma(..) | Expr::Convert(_) => 1.0,
+        Expr::Binary(..)
+        | Expr::Compare(..)
+        | Expr::Select(..)
+        | Expr::Fma(..)
+        | Expr::Convert(_) => 1.0,
     }
 }
 
@@ -234,7 +258,13 @@ impl Streamed {
 }
 
 /// Cycles per term to cover `row_extent` rows and `n_vectors` vectors by tiles and their remainders.
-fn tile_cycles(rows: usize, vectors: usize, row_extent: usize, n_vectors: usize, streamed: &Streamed) -> f64 {
+fn tile_cycles(
+    rows: usize,
+    vectors: usize,
+    row_extent: usize,
+    n_vectors: usize,
+    streamed: &Streamed,
+) -> f64 {
     let tile = |rows: usize, vectors: usize| {
         if rows == 0 || vectors == 0 {
             return 0.0;
@@ -267,7 +297,13 @@ fn elementwise(phase: &Phase, facts: &Facts, lanes: usize) -> Schedule {
 }
 
 /// Cuts outer axes, then rows and lanes, until there are enough units to share or they become too small.
-fn units(phase: &Phase, facts: &Facts, schedule: &Schedule, lanes: usize, cycles: f64) -> Vec<UnitAxis> {
+fn units(
+    phase: &Phase,
+    facts: &Facts,
+    schedule: &Schedule,
+    lanes: usize,
+    cycles: f64,
+) -> Vec<UnitAxis> {
     let wanted = ((cycles / UNIT_CYCLES) as i64).clamp(1, MAX_UNITS);
     let mut units: Vec<UnitAxis> = Vec::new();
     let mut count = 1;

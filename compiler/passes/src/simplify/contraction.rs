@@ -22,6 +22,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "hoist_factor", when: When::BeforeFreeze, apply: hoist_factor },
     // sum of (a * view b)[..] = sum of a[..] * (view b)[..]: no tensor of products, and its view is read through next
     Rule { name: "product_into_sum", when: When::BeforeFreeze, apply: product_into_sum },
+    // an output axis that is contiguous in an operand comes last, so that vectors of it are loaded and stored whole
+    Rule { name: "lanes_last", when: When::BeforeFreeze, apply: lanes_last },
+    // a reduction axis that is contiguous in the operands comes last, so that runs are long and walk memory in order
+    Rule { name: "run_last", when: When::BeforeFreeze, apply: run_last },
 ];
 
 fn contract<'a>(site: &'a Site<'_>) -> Option<&'a Contract> {
@@ -165,4 +169,74 @@ fn product_into_sum(site: &mut Site<'_>) -> Option<Becomes> {
     let (first, second) = (Read { value: a, ..read.clone() }, Read { value: b, ..read.clone() });
     contract.reads = vec![first, second];
     Some(Becomes::Op(Op::Contract(contract)))
+}
+
+/// In how many reads an axis walks the operand's last axis one by one.
+fn contiguous_reads(contract: &Contract, axis: usize) -> usize {
+    let last = |read: &&Read| read.subs.last().is_some_and(|sub| sub.coefficient(axis) == 1);
+    contract.reads.iter().filter(last).count()
+}
+
+/// The contraction with its axes in another order: axis `order[k]` becomes axis k.
+fn reordered(contract: &Contract, order: &[usize]) -> Contract {
+    let mut by = vec![Affine::constant(0); order.len()];
+    for (at, &axis) in order.iter().enumerate() {
+        by[axis] = Affine::axis(at);
+    }
+    let mut after = contract.clone();
+    after.space = order.iter().map(|&axis| contract.space[axis]).collect();
+    after
+        .reads
+        .iter_mut()
+        .flat_map(|read| &mut read.subs)
+        .for_each(|sub| *sub = sub.substitute(&by));
+    after.guards.iter_mut().for_each(|guard| guard.expr = guard.expr.substitute(&by));
+    after.congruences.iter_mut().for_each(|c| c.expr = c.expr.substitute(&by));
+    after
+}
+
+fn lanes_last(site: &mut Site<'_>) -> Option<Becomes> {
+    let contract = contract(site)?.clone();
+    let n_out = reduction_from(&contract)?;
+    let at_end = n_out.checked_sub(1)?;
+    if contiguous_reads(&contract, at_end) > 0 {
+        return None;
+    }
+    // Of several the one of the last read: of a product that is usually the weights.
+    let found = contract.reads.iter().rev().find_map(|read| {
+        (0..n_out).find(|&axis| read.subs.last().is_some_and(|sub| sub.coefficient(axis) == 1))
+    })?;
+    // The others stand in the order in which the operands walk them.
+    let mut order: Vec<usize> = Vec::with_capacity(contract.space.len());
+    let walked = contract.reads.iter().flat_map(|read| &read.subs).flat_map(|sub| sub.terms());
+    for axis in walked.map(|(axis, _)| *axis).chain(0..n_out) {
+        if axis < n_out && axis != found && !order.contains(&axis) {
+            order.push(axis);
+        }
+    }
+    order.push(found);
+    let subs = order.iter().map(|&axis| Affine::axis(axis)).collect();
+    order.extend(n_out..contract.space.len());
+    let after = reordered(&contract, &order);
+    let (elem, shape) = (site.node.elem, after.space[..n_out].to_vec());
+    let operand = site.push(Op::Contract(after), elem, shape);
+    Some(Becomes::Op(Op::View { operand, subs, fill: Fill::InRange }))
+}
+
+fn run_last(site: &mut Site<'_>) -> Option<Becomes> {
+    let contract = contract(site)?;
+    // The number that an arg-reduction gives counts terms in the order of its axes.
+    if matches!(contract.combine, Combine::ArgMax | Combine::ArgMin) {
+        return None;
+    }
+    let n_out = reduction_from(contract)?;
+    let reduction = n_out..contract.space.len();
+    let best = reduction.clone().max_by_key(|&axis| (contiguous_reads(contract, axis), axis))?;
+    let innermost = contract.space.len() - 1;
+    if contiguous_reads(contract, best) <= contiguous_reads(contract, innermost) {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..contract.space.len()).filter(|&axis| axis != best).collect();
+    order.push(best);
+    Some(Becomes::Op(Op::Contract(reordered(contract, &order))))
 }

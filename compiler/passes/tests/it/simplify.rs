@@ -290,6 +290,23 @@ const CASES: &[RuleCase] = &[
         refuses: "%5: f32[batch] = contract sum [i0 < batch, i1 < 4] %0[i0, i1] * %4[i1]\nresult \"y\" %5",
     },
     RuleCase {
+        rule: "lanes_last",
+        applies: (
+            "%5: f32[3, batch] = contract sum [i0 < 3, i1 < batch, i2 < 4] %0[i1, i2] * %1[i2, i0]\nresult \"y\" %5",
+            "%5: f32[batch, 3] = contract sum [i0 < batch, i1 < 3, i2 < 4] %0[i0, i2] * %1[i2, i1]\n%6: f32[3, batch] = view %5[i1, i0]\nresult \"y\" %6",
+        ),
+        refuses: "%5: f32[batch, 3] = contract sum [i0 < batch, i1 < 3, i2 < 4] %0[i0, i2] * %1[i2, i1]\nresult \"y\" %5",
+    },
+    RuleCase {
+        rule: "run_last",
+        applies: (
+            "%5: f32[] = contract sum [i0 < 4, i1 < batch] %0[i1, i0]\nresult \"y\" %5",
+            "%5: f32[] = contract sum [i0 < batch, i1 < 4] %0[i0, i1]\nresult \"y\" %5",
+        ),
+        // The number of a term counts in the order of the axes.
+        refuses: "%5: i32[] = contract argmax [i0 < 4, i1 < batch] %0[i1, i0]\nresult \"y\" %5",
+    },
+    RuleCase {
         rule: "product_into_sum",
         applies: (
             "%5: f32[batch, 4] = view %4[i1]\n%6: f32[batch, 4] = mul %0, %5\n%7: f32[batch] = contract sum [i0 < batch, i1 < 4] %6[i0, i1]\nresult \"y\" %7",
