@@ -401,3 +401,120 @@ fn fold_pair(b: &mut FunctionBuilder, op: FoldOp, low: Val, high: Val) -> Val {
     };
     b.inst(Inst::Select { mask: wins, a: high, b: low })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dlc_ir::vector::{Elem, FunctionKind};
+
+    const F32X16: Type = Type::Vec { elem: Elem::F32, lanes: 16 };
+
+    fn builder(n_params: usize) -> FunctionBuilder {
+        FunctionBuilder::new("k", FunctionKind::Kernel, n_params)
+    }
+
+    /// A load from the first parameter plus `disp`.
+    fn load(b: &mut FunctionBuilder, disp: i32) -> Val {
+        let addr = Addr::offset(b.param(0), disp);
+        b.inst(Inst::Load { ty: F32X16, storage: Storage::F32, addr, mask: None })
+    }
+
+    /// The operations of a function without loops.
+    fn insts(function: &Function) -> Vec<&Inst> {
+        let stmts = function.body.stmts.iter();
+        stmts
+            .filter_map(|stmt| if let Stmt::Let(_, inst) = stmt { Some(inst) } else { None })
+            .collect()
+    }
+
+    fn stores(function: &Function) -> Vec<Addr> {
+        let stmts = function.body.stmts.iter();
+        stmts
+            .filter_map(|stmt| if let Stmt::Store { addr, .. } = stmt { Some(*addr) } else { None })
+            .collect()
+    }
+
+    /// 16 lanes of `f64` widened from `f32` and back.
+    fn mixed() -> Function {
+        let mut b = builder(2);
+        let x = load(&mut b, 0);
+        let wide = b.inst(Inst::Convert(Elem::F64, x));
+        let wide = b.binary(VecBinary::Mul, wide, wide);
+        let narrow = b.inst(Inst::Convert(Elem::F32, wide));
+        let sum = b.inst(Inst::Fold(FoldOp::Add, narrow));
+        b.store(Storage::F32, Addr::at(b.param(1)), narrow, None);
+        b.store(Storage::F32, Addr::offset(b.param(1), 64), sum, None);
+        b.finish()
+    }
+
+    #[test]
+    fn every_part_fits_a_register_and_lanes_keep_their_part() {
+        let function = mixed();
+        for (register_bytes, part_lanes) in [(16, 2), (32, 4), (64, 8)] {
+            let legal = legalize(&function, register_bytes);
+            for &ty in legal.types.values() {
+                if let Type::Vec { elem, lanes } = ty {
+                    assert!(lanes == part_lanes || lanes == 1, "{lanes} lanes of {register_bytes}");
+                    assert!(usize::from(lanes) * elem.bytes() as usize <= register_bytes);
+                }
+            }
+            // The parts of the vector, and the folded lane.
+            assert_eq!(stores(&legal).len(), 16 / usize::from(part_lanes) + 1);
+        }
+    }
+
+    #[test]
+    fn a_function_that_fits_is_returned_as_it_is() {
+        let mut b = builder(1);
+        let x = load(&mut b, 0);
+        b.store(Storage::F32, Addr::at(b.param(0)), x, None);
+        let function = b.finish();
+        assert!(matches!(legalize(&function, 64), Cow::Borrowed(_)));
+        assert!(matches!(legalize(&function, 32), Cow::Owned(_)));
+    }
+
+    #[test]
+    fn what_is_the_same_in_every_part_is_computed_once() {
+        let mut b = builder(2);
+        let x = load(&mut b, 0);
+        let addr = Addr::at(b.param(1));
+        let weight = b.inst(Inst::Broadcast { ty: F32X16, storage: Storage::F32, addr });
+        let two = b.float(F32X16, 2.0);
+        let twice = b.binary(VecBinary::Mul, weight, two);
+        let product = b.binary(VecBinary::Mul, x, twice);
+        b.store(Storage::F32, Addr::at(b.param(0)), product, None);
+        let function = b.finish();
+        let legal = legalize(&function, 16);
+        let count = |want: fn(&Inst) -> bool| insts(&legal).into_iter().filter(|i| want(i)).count();
+        assert_eq!(count(|inst| matches!(inst, Inst::Broadcast { .. })), 1);
+        assert_eq!(count(|inst| matches!(inst, Inst::Const { .. })), 1);
+        // One product of uniform values, and one for each part of x.
+        assert_eq!(count(|inst| matches!(inst, Inst::Binary(VecBinary::Mul, ..))), 1 + 4);
+    }
+
+    #[test]
+    fn displacements_that_do_not_fit_move_into_the_base() {
+        let mut b = builder(1);
+        let x = load(&mut b, i32::MAX - 20);
+        b.store(Storage::F32, Addr::at(b.param(0)), x, None);
+        let function = b.finish();
+        let legal = legalize(&function, 16);
+        let displacements: Vec<i32> = insts(&legal)
+            .into_iter()
+            .filter_map(
+                |inst| if let Inst::Load { addr, .. } = inst { Some(addr.disp) } else { None },
+            )
+            .collect();
+        // Relative to the base plus 0, 0, 32 and 48.
+        assert_eq!(displacements, [i32::MAX - 20, i32::MAX - 4, i32::MAX - 20, i32::MAX - 20]);
+        let sums: Vec<&Inst> = insts(&legal)
+            .into_iter()
+            .filter(|inst| matches!(inst, Inst::IntConst(32 | 48) | Inst::Int(IntOp::Add, ..)))
+            .collect();
+        assert_eq!(sums.len(), 4);
+        assert_eq!(
+            stores(&legal).iter().map(|addr| addr.disp).collect::<Vec<_>>(),
+            [0, 16, 32, 48]
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! Every operation of vector IR on every back end that this machine runs, in memory that ends at inaccessible pages.
+
+mod lanes;
+mod ops;
+#[path = "../support/mod.rs"]
+mod support;
