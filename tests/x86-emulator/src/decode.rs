@@ -40,7 +40,7 @@ pub(crate) struct Insn {
     pub n_ops: u8,
     pub ops: [Operand; 4],
     pub mem: MemOperand,
-    /// Bytes of the widest vector operand.
+    /// Bytes of the widest vector operand, in a register or in memory.
     pub width: u8,
     /// Bytes of the memory operand, of one element if it is broadcast.
     pub mem_bytes: u8,
@@ -169,6 +169,16 @@ fn register(register: Register, width: &mut u8) -> Option<Operand> {
     })
 }
 
+/// Bytes of the vector that a broadcast fills; 0 for those that the destination's width tells.
+fn broadcast_bytes(size: MemorySize) -> u8 {
+    match size {
+        MemorySize::Broadcast128_Float64 | MemorySize::Broadcast128_Int64 => 16,
+        MemorySize::Broadcast256_Float64 | MemorySize::Broadcast256_Int64 => 32,
+        MemorySize::Broadcast512_Float64 | MemorySize::Broadcast512_Int64 => 64,
+        _ => 0,
+    }
+}
+
 fn memory(instruction: &Instruction, insn: &mut Insn) -> Option<()> {
     let gpr = |register: Register| (register != Register::None).then(|| register.number() as u8);
     let base = instruction.memory_base();
@@ -188,5 +198,8 @@ fn memory(instruction: &Instruction, insn: &mut Insn) -> Option<()> {
     insn.mem.scale = instruction.memory_index_scale() as u8;
     let size = instruction.memory_size();
     insn.mem_bytes = if size == MemorySize::Unknown { 0 } else { size.size() as u8 };
+    // Narrowing conversions have a memory operand that is wider than their destination.
+    insn.width =
+        insn.width.max(if insn.broadcast { broadcast_bytes(size) } else { insn.mem_bytes });
     Some(())
 }

@@ -2,7 +2,10 @@
 //!
 //! Step `i` reads at position `2i` and writes at `2i + 1`, so a result may take the register of an operand that ends
 //! there. A range is a list of half-open segments. Loops make one extra rule: what is read in a body before it is
-//! written there (*exposed*) lives from its last write in the body, or from the head, to the loop's end.
+//! written there (*exposed*) lives from its last write in the body, or from the head, to the loop's end. Branches make
+//! another: what is live at a label and written on the way there is live at the branch too (the value of a carried
+//! register if the loop does not run). Every label has one branch,
+//! and labels are placed in the reverse order of their branches.
 //! Cost: O(steps + reads * loop depth).
 
 use super::machine::{Code, Step, VReg};
@@ -59,6 +62,8 @@ pub(super) fn ranges(code: &Code) -> Ranges {
     let mut segments: Vec<Segments> = vec![Vec::new(); n];
     // End of the segment being built backwards, or 0 for a dead register.
     let mut live_end = vec![0u32; n];
+    // Branches around what the walk is in: where they lead, and what is live there but written on the way.
+    let mut skipped: Vec<(u32, Vec<VReg>)> = Vec::new();
     for (index, step) in code.steps.iter().enumerate().rev() {
         let read = read_at(index);
         if let Step::LoopEnd(id, _) = step {
@@ -69,8 +74,31 @@ pub(super) fn ranges(code: &Code) -> Ranges {
                 }
             }
         }
+        match step {
+            Step::Place(_) => skipped.push((read, Vec::new())),
+            Step::Branch(..) => {
+                let (_, written) = skipped.pop().expect("a label lies behind its branch");
+                for reg in written {
+                    let end = &mut live_end[reg.index()];
+                    if *end == 0 {
+                        *end = read + 1;
+                    }
+                }
+            }
+            Step::Inst(_)
+            | Step::Arguments(_)
+            | Step::Moves(_)
+            | Step::LoopHead(_)
+            | Step::LoopEnd(..)
+            | Step::Divide { .. } => {}
+        }
         for_each_write(step, |reg| {
             let end = std::mem::take(&mut live_end[reg.index()]);
+            for (label, written) in &mut skipped {
+                if end > *label {
+                    written.push(reg);
+                }
+            }
             segments[reg.index()].push((read + 1, end.max(read + 2)));
         });
         for_each_read(step, |reg| {

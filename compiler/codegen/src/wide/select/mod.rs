@@ -341,7 +341,9 @@ impl Selector<'_> {
             self.acc_imm(Op::SubImm, counter, 1);
             self.code.steps.push(Step::LoopEnd(id, Cond::NotEqual));
         }
-        self.code.steps.push(Step::Place(end));
+        if limit.is_some() {
+            self.code.steps.push(Step::Place(end));
+        }
         self.current_loop = outer;
         for (carried, &param) in body.carried.iter().zip(&params) {
             self.facts.loop_of[carried.result] = self.current_loop;
