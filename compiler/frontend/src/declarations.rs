@@ -1,0 +1,184 @@
+//! The tables of what files declare, and the search for names in them.
+
+use crate::diagnostics;
+use dlc_grammar::ast::{self, ItemKind};
+use dlc_grammar::{Diagnostic, FileId, Sources};
+use indexmap::IndexMap;
+use std::sync::Arc;
+
+/// A declaration and whether it belongs to the standard library.
+#[derive(Debug, Clone)]
+pub(crate) struct DeclRef {
+    /// Its text.
+    pub decl: Arc<ast::Decl>,
+    /// Whether names inside it are looked up in the standard library only.
+    pub std: bool,
+}
+
+/// All declarations of a compilation.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Declarations {
+    /// Of the user's files, by name.
+    user: IndexMap<String, DeclRef>,
+    /// Of the standard library, by name.
+    std: IndexMap<String, DeclRef>,
+    /// `train` blocks by the name of the model.
+    pub trains: IndexMap<String, Arc<ast::Train>>,
+    /// Names that text which could not be read would have declared.
+    faulty: Vec<String>,
+    /// Whether some item could not be read at all.
+    unread: bool,
+    /// Numbers of the standard library's files.
+    std_files: Vec<FileId>,
+    /// The file that was asked for.
+    pub main_file: FileId,
+}
+
+impl Declarations {
+    /// Collects the items of all files. Names of the user hide those of the standard library, but not from the library itself.
+    pub(crate) fn collect(
+        sources: &Sources,
+        main: &ast::File,
+        library: &[ast::File],
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let mut table = Declarations {
+            std_files: sources.iter().filter(|(_, file)| file.std).map(|(id, _)| id).collect(),
+            main_file: main.span.file,
+            ..Default::default()
+        };
+        for file in std::iter::once(main).chain(library) {
+            let std = table.is_std(file.span.file);
+            for item in &file.items {
+                table.add(item, std, diagnostics);
+            }
+        }
+        table
+    }
+
+    fn add(&mut self, item: &ast::Item, std: bool, diagnostics: &mut Vec<Diagnostic>) {
+        match &item.kind {
+            ItemKind::Decl(decl) => {
+                let table = if std { &mut self.std } else { &mut self.user };
+                if let Some(first) = table.get(&decl.name.name) {
+                    diagnostics.push(diagnostics::duplicate_item(
+                        &decl.name,
+                        first.decl.name.span,
+                        decl.kind,
+                    ));
+                } else {
+                    let decl = DeclRef { decl: Arc::new(decl.clone()), std };
+                    table.insert(decl.decl.name.name.clone(), decl);
+                }
+            }
+            ItemKind::Train(train) => {
+                if let Some(first) = self.trains.get(&train.name.name) {
+                    diagnostics.push(diagnostics::duplicate_train(&train.name, first.name.span));
+                } else {
+                    self.trains.insert(train.name.name.clone(), Arc::new(train.clone()));
+                }
+            }
+            ItemKind::Use(used) => {
+                if let Some(alias) = &used.alias {
+                    diagnostics.push(diagnostics::not_supported("`use .. as ..`", alias.span));
+                }
+            }
+            // How a model is spread over threads and hosts changes no value.
+            ItemKind::Parallel(_) => {}
+            ItemKind::Bad(name) => {
+                self.unread = true;
+                self.faulty.extend(name.iter().map(|name| name.name.clone()));
+            }
+        }
+    }
+
+    /// Whether a file belongs to the standard library.
+    pub(crate) fn is_std(&self, file: FileId) -> bool {
+        self.std_files.contains(&file)
+    }
+
+    /// The declaration that a name means in the text of the library (`std`) or of the user.
+    pub(crate) fn get(&self, name: &str, std: bool) -> Option<&DeclRef> {
+        let of_user = if std { None } else { self.user.get(name) };
+        of_user.or_else(|| self.std.get(name))
+    }
+
+    /// Whether a name would be declared if its text could be read.
+    pub(crate) fn is_faulty(&self, name: &str) -> bool {
+        self.faulty.iter().any(|faulty| faulty == name)
+    }
+
+    /// Whether some item could not be read.
+    pub(crate) fn has_faulty(&self) -> bool {
+        self.unread || !self.faulty.is_empty()
+    }
+
+    /// All declared names that the text may use, those of the user first.
+    pub(crate) fn names(&self, std: bool) -> impl Iterator<Item = &str> {
+        let of_user = self.user.keys().filter(move |_| !std);
+        of_user.chain(self.std.keys()).map(String::as_str)
+    }
+
+    /// The user's models in the order of the text.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &DeclRef> {
+        self.user.values().filter(|decl| decl.decl.kind == ast::DeclKind::Model)
+    }
+}
+
+/// The name nearest to `name` among `known`, if it is near enough to be what was meant.
+pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
+    let limit = match name.chars().count() {
+        0..=1 => return None,
+        2..=3 => 1,
+        4..=6 => 2,
+        _ => 3,
+    };
+    let mut best: Option<(usize, &str)> = None;
+    for candidate in known.filter(|candidate| *candidate != name) {
+        let distance = edit_distance(name, candidate);
+        if distance <= limit && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate.to_string())
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that lead from `a` to `b`.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before_last = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before_last[j - 2] + 1);
+            }
+        }
+        before_last = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_within_reason() {
+        let known = ["dense", "conv", "relu", "max_pool"];
+        assert_eq!(nearest("dnese", known.into_iter()).as_deref(), Some("dense"));
+        assert_eq!(nearest("maxpool", known.into_iter()).as_deref(), Some("max_pool"));
+        assert_eq!(nearest("attention", known.into_iter()), None);
+        assert_eq!(nearest("x", known.into_iter()), None);
+    }
+
+    #[test]
+    fn a_swap_of_neighbours_is_one_edit() {
+        assert_eq!(edit_distance("nodes", "ndoes"), 1);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+    }
+}

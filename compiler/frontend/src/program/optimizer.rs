@@ -1,0 +1,321 @@
+//! The update of parameters: optimizers, chains of them, and the schedule.
+
+use super::train::{TrainPlan, settings_of};
+use crate::declarations::{DeclRef, Declarations};
+use crate::diagnostics;
+use crate::elaborate::{Elaborator, Frame, NameLevel, ParamLeaf, Role, StateLeaf};
+use crate::glob;
+use crate::value::{Eval, Reported, Target, Tensor, Value};
+use dlc_abi::ElemType;
+use dlc_grammar::ast::{
+    self, BinaryOp, DeclKind, Expr, ExprKind, Ident, Setting, SettingKey, SettingValue,
+};
+use dlc_grammar::{Diagnostic, Span};
+use dlc_ir::graph::{Graph, NodeId, Stage};
+use indexmap::IndexMap;
+use std::sync::Arc;
+
+/// The name of the formal that the schedule's factor multiplies. It is a word of the language like `param` and `grad`.
+const LEARNING_RATE: &str = "lr";
+
+/// One optimizer of a chain, with the text of its arguments.
+#[derive(Clone)]
+struct Link<'a> {
+    decl: DeclRef,
+    args: &'a [ast::Arg],
+    span: Span,
+    /// Its learning rate times the schedule's factor, once computed.
+    rate: Option<Value>,
+}
+
+/// The update of some parameters.
+struct Rule<'a> {
+    chain: Vec<Link<'a>>,
+    /// Patterns; empty for all.
+    on: &'a [ast::StrLit],
+}
+
+/// Appends all updates to a graph; returns the state that the optimizers keep.
+pub(super) fn apply(
+    decls: &Arc<Declarations>,
+    plan: &TrainPlan,
+    leaves: &IndexMap<String, ParamLeaf>,
+    graph: &mut Graph,
+    trained: &[String],
+    grads: &[NodeId],
+) -> Result<IndexMap<String, StateLeaf>, Vec<Diagnostic>> {
+    let mut elaborator = Elaborator::new(Arc::clone(decls), graph.name.clone(), true);
+    std::mem::swap(&mut elaborator.graph, graph);
+    elaborator.stage = Stage::Update;
+    for (name, leaf) in leaves {
+        let mut leaf = leaf.clone();
+        if let Some(node) = elaborator.graph.input(name) {
+            leaf.tensor.node = node;
+            elaborator.params.insert(name.clone(), leaf);
+        }
+    }
+    let mut frame = Frame::new(None, plan.train.name.span);
+    for (name, binding) in &plan.names {
+        frame.bind(name, binding.clone());
+    }
+    elaborator.frames.push(frame);
+    // Faults are among the diagnostics.
+    let _ = elaborator.updates(plan, trained, grads);
+    elaborator.frames.pop();
+    std::mem::swap(&mut elaborator.graph, graph);
+    if elaborator.failed() { Err(elaborator.diagnostics) } else { Ok(elaborator.states) }
+}
+
+impl Elaborator {
+    fn updates(&mut self, plan: &TrainPlan, trained: &[String], grads: &[NodeId]) -> Eval<()> {
+        let train = &plan.train;
+        let factor = self.schedule(train)?;
+        let mut rules = Vec::new();
+        for setting in settings_of(train).filter(|setting| setting.key == SettingKey::Optimizer) {
+            rules.push(self.rule(setting)?);
+        }
+        self.check_patterns(&rules)?;
+        let mut failed = None;
+        for (name, &grad) in trained.iter().zip(grads) {
+            let fits = |rule: &&mut Rule<'_>| {
+                rule.on.is_empty()
+                    || rule.on.iter().any(|pattern| glob::matches(&pattern.text, name))
+            };
+            // Rules with patterns go before the one without.
+            let (named, general): (Vec<_>, Vec<_>) =
+                rules.iter_mut().partition(|rule| !rule.on.is_empty());
+            let rule = named.into_iter().chain(general).find(fits);
+            let outcome = match rule {
+                Some(rule) => self.update(name, grad, rule, factor.as_ref()),
+                None => {
+                    let declared = self.params.get(name).map(|leaf| leaf.span);
+                    let at = settings_of(train)
+                        .find(|setting| setting.key == SettingKey::Optimizer)
+                        .map_or(train.name.span, |setting| setting.key_span);
+                    Err(self.report(diagnostics::no_optimizer_for(name, at, declared)))
+                }
+            };
+            if let Err(reported) = outcome {
+                failed = Some(reported);
+                break;
+            }
+        }
+        if let Some(reported) = failed {
+            return Err(reported);
+        }
+        let states: Vec<StateLeaf> = self.states.values().cloned().collect();
+        for state in states {
+            self.graph.assign(state.leaf.node, state.current.node);
+        }
+        let rate = rules.iter().flat_map(|rule| &rule.chain).find_map(|link| link.rate.clone());
+        if let Some(rate) = rate {
+            let rate = self.as_tensor(&rate, ElemType::F32, LEARNING_RATE, train.name.span)?;
+            self.graph.result(LEARNING_RATE, rate.node);
+        }
+        Ok(())
+    }
+
+    /// The factor of the learning rate in this step.
+    fn schedule(&mut self, train: &ast::Train) -> Eval<Option<Value>> {
+        let Some(setting) = settings_of(train).find(|setting| setting.key == SettingKey::Schedule)
+        else {
+            return Ok(None);
+        };
+        let (name, args, span) = self.call_of(setting)?;
+        let callee = self.lookup_callee(name)?;
+        let is_schedule = matches!(&callee, Value::Callable(callable)
+            if matches!(&callable.target, Target::Decl(decl) if decl.decl.kind == DeclKind::Schedule));
+        if !is_schedule {
+            return Err(self.report(diagnostics::not_for_setting(
+                SettingKey::Schedule,
+                callee.noun(),
+                span,
+            )));
+        }
+        self.origin = Arc::from("schedule");
+        let factor = self.apply_value(&callee, name.span, None, args, None, span)?.first();
+        Ok(Some(factor))
+    }
+
+    /// The call that a setting names.
+    fn call_of<'a>(&mut self, setting: &'a Setting) -> Eval<(&'a Ident, &'a [ast::Arg], Span)> {
+        let found = match &setting.value {
+            SettingValue::Expr(expr) => call_parts(expr),
+            SettingValue::Call(call) => call
+                .path
+                .single()
+                .map(|name| (name, call.args.as_deref().unwrap_or_default(), call.span)),
+            SettingValue::Globs(_) => None,
+        };
+        match found {
+            Some(found) => Ok(found),
+            None => Err(self.report(diagnostics::setting_form(setting.key, setting.key_span))),
+        }
+    }
+
+    fn rule<'a>(&mut self, setting: &'a Setting) -> Eval<Rule<'a>> {
+        let mut chain = Vec::new();
+        if let SettingValue::Expr(expr) = &setting.value
+            && let ExprKind::Pipe(first, stages) = &expr.unparen().kind
+        {
+            let Some((name, args, span)) = call_parts(first) else {
+                return Err(self.report(diagnostics::setting_form(setting.key, first.span)));
+            };
+            chain.push(self.link(name, args, span)?);
+            for stage in stages {
+                let Some(name) = stage.path.single() else {
+                    return Err(self.report(diagnostics::setting_form(setting.key, stage.span)));
+                };
+                chain.push(self.link(
+                    name,
+                    stage.args.as_deref().unwrap_or_default(),
+                    stage.span,
+                )?);
+            }
+        } else {
+            let (name, args, span) = self.call_of(setting)?;
+            chain.push(self.link(name, args, span)?);
+        }
+        Ok(Rule { chain, on: &setting.on })
+    }
+
+    fn link<'a>(&mut self, name: &Ident, args: &'a [ast::Arg], span: Span) -> Eval<Link<'a>> {
+        match self.lookup_callee(name)? {
+            Value::Callable(callable) => match &callable.target {
+                Target::Decl(decl) if decl.decl.kind == DeclKind::Optimizer => {
+                    Ok(Link { decl: decl.clone(), args, span, rate: None })
+                }
+                Target::Decl(decl) => {
+                    let noun = format!("a {}", decl.decl.kind.word());
+                    Err(self.report(diagnostics::not_for_setting(
+                        SettingKey::Optimizer,
+                        &noun,
+                        span,
+                    )))
+                }
+                Target::Builtin(_) => Err(self.report(diagnostics::not_for_setting(
+                    SettingKey::Optimizer,
+                    "a function",
+                    span,
+                ))),
+            },
+            other => {
+                let noun = other.noun();
+                Err(self.report(diagnostics::not_for_setting(SettingKey::Optimizer, noun, span)))
+            }
+        }
+    }
+
+    /// Every pattern fits some parameter.
+    fn check_patterns(&mut self, rules: &[Rule<'_>]) -> Eval<()> {
+        let names: Vec<String> = self.params.keys().cloned().collect();
+        for pattern in rules.iter().flat_map(|rule| rule.on) {
+            if !names.iter().any(|name| glob::matches(&pattern.text, name)) {
+                return Err(self.report(diagnostics::pattern_without_match(pattern, &names)));
+            }
+        }
+        Ok(())
+    }
+
+    /// One parameter through a chain.
+    fn update(
+        &mut self,
+        name: &str,
+        grad: NodeId,
+        rule: &mut Rule<'_>,
+        factor: Option<&Value>,
+    ) -> Eval<()> {
+        let Some(leaf) = self.params.get(name).map(|leaf| leaf.tensor.clone()) else {
+            return Err(Reported::already());
+        };
+        self.updated = name.to_string();
+        let mut param = leaf.clone();
+        let mut grad = Tensor { node: grad, shape: leaf.shape.clone() };
+        for link in &mut rule.chain {
+            self.levels.push(NameLevel::new(name.to_string()));
+            let outcome = self.run_link(link, &param, &grad, factor);
+            self.levels.pop();
+            (param, grad) = outcome?;
+        }
+        self.graph.assign(leaf.node, param.node);
+        Ok(())
+    }
+
+    /// One optimizer: its body changes `param`, `grad` and its state.
+    fn run_link(
+        &mut self,
+        link: &mut Link<'_>,
+        param: &Tensor,
+        grad: &Tensor,
+        factor: Option<&Value>,
+    ) -> Eval<(Tensor, Tensor)> {
+        let decl = link.decl.clone();
+        self.enter(link.span)?;
+        let given = self.collect_args(&decl.decl, &[], None, link.args);
+        let Ok(given) = given else {
+            self.leave();
+            return Err(Reported::already());
+        };
+        self.frames.push(Frame::new(Some(decl.clone()), link.span));
+        self.bind("param", Value::Tensor(param.clone()), None);
+        self.bind("grad", Value::Tensor(grad.clone()), None);
+        let outcome = self.run_optimizer(&decl, given, link, factor, param);
+        self.frames.pop();
+        self.leave();
+        outcome
+    }
+
+    fn run_optimizer(
+        &mut self,
+        decl: &DeclRef,
+        given: Vec<crate::value::Given>,
+        link: &mut Link<'_>,
+        factor: Option<&Value>,
+        param: &Tensor,
+    ) -> Eval<(Tensor, Tensor)> {
+        self.bind_formals(&decl.decl, given, link.span)?;
+        self.set_rate(link, factor)?;
+        self.run_body(&decl.decl)?;
+        self.keep_state();
+        let elem = self.elem(param.node);
+        let mut changed = Vec::new();
+        for name in ["param", "grad"] {
+            let value = self.frame().get(name).map(|binding| binding.value.clone());
+            let role = Role {
+                what: format!("`{name}`"),
+                span: decl.decl.name.span,
+                declared: decl.decl.name.span,
+            };
+            let value = value.unwrap_or(Value::Bad).first();
+            changed.push(self.fill(value, elem, &param.shape, &role)?);
+        }
+        match <[Tensor; 2]>::try_from(changed) {
+            Ok([param, grad]) => Ok((param, grad)),
+            Err(_) => Err(Reported::already()),
+        }
+    }
+
+    /// The learning rate of an optimizer is what its text gives times the schedule's factor.
+    fn set_rate(&mut self, link: &mut Link<'_>, factor: Option<&Value>) -> Eval<()> {
+        let Some(binding) = self.frame().get(LEARNING_RATE).cloned() else { return Ok(()) };
+        let rate = match (&link.rate, factor) {
+            (Some(rate), _) => rate.clone(),
+            (None, None) => binding.value,
+            (None, Some(factor)) => {
+                self.binary(BinaryOp::Mul, binding.value, factor.clone(), link.span)?
+            }
+        };
+        link.rate = Some(rate.clone());
+        self.bind(LEARNING_RATE, rate, binding.from);
+        Ok(())
+    }
+}
+
+/// Name and arguments of a call, or of a name alone.
+fn call_parts(expr: &Expr) -> Option<(&Ident, &[ast::Arg], Span)> {
+    match &expr.unparen().kind {
+        ExprKind::Call(callee, args) => Some((callee.as_name()?, args, expr.span)),
+        ExprKind::Name(name) => Some((name, &[], expr.span)),
+        _ => None,
+    }
+}

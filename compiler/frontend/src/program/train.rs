@@ -1,0 +1,545 @@
+//! The `train` block: settings, losses and metrics.
+
+use super::{MetricInfo, NamedTensor, TrainForward, forward};
+use crate::declarations::{DeclRef, Declarations};
+use crate::diagnostics;
+use crate::elaborate::{Binding, Elaborator, Frame, TotalMode};
+use crate::glob;
+use crate::value::{Cell, Eval, Target, Tensor, Value};
+use dlc_abi::ElemType;
+use dlc_grammar::ast::{
+    self, DeclKind, ExprKind, Reducer, Setting, SettingKey, SettingValue, TrainStmtKind,
+};
+use dlc_grammar::{Diagnostic, Span};
+use dlc_ir::graph::{Graph, InputRole, Op, OutputKind};
+use indexmap::IndexMap;
+use std::sync::Arc;
+
+/// What the `train` block sets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainSettings {
+    /// Examples in a batch.
+    pub batch: Option<i64>,
+    /// Passes over the data.
+    pub epochs: Option<i64>,
+    /// Updates in all.
+    pub steps: Option<i64>,
+    /// Parts into which sums over the batch are cut; a power of two.
+    pub shards: u32,
+    /// The number from which all random values follow.
+    pub seed: Option<i64>,
+    /// The number of classes, where a label serves as an index along them.
+    pub classes: Option<i64>,
+    /// The optimizers as written, for display.
+    pub optimizers: Vec<String>,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        TrainSettings {
+            batch: None,
+            epochs: None,
+            steps: None,
+            shards: 4,
+            seed: None,
+            classes: None,
+            optimizers: Vec::new(),
+        }
+    }
+}
+
+/// What the optimizers need after the gradients are known.
+#[derive(Debug, Clone)]
+pub(super) struct TrainPlan {
+    /// The block.
+    pub train: Arc<ast::Train>,
+    /// Sizes and values known when the program is compiled that its text may use.
+    pub names: Vec<(String, Binding)>,
+    pub settings: TrainSettings,
+}
+
+/// What training adds to a program.
+pub(super) struct Trained {
+    pub forward: TrainForward,
+    pub eval: Graph,
+    pub finish: Graph,
+    pub inputs: Vec<(String, Tensor)>,
+    pub metrics: Vec<MetricInfo>,
+    pub frozen: Vec<String>,
+    pub index_extents: IndexMap<String, i64>,
+    pub plan: TrainPlan,
+}
+
+/// What the block's losses and metrics leave behind.
+struct Pass {
+    elaborator: Elaborator,
+    inputs: Vec<(String, Tensor)>,
+    loss: Option<Tensor>,
+    /// Names that the block's text may use.
+    names: Vec<(String, Binding)>,
+}
+
+/// Elaborates the graphs of training.
+pub(super) fn elaborate(
+    decls: &Arc<Declarations>,
+    model: &DeclRef,
+    train: &Arc<ast::Train>,
+) -> (Vec<Diagnostic>, Option<Trained>) {
+    let training = pass(decls, model, train, "train", true);
+    let Some(training) = training.1 else { return (training.0, None) };
+    let mut diagnostics = training.elaborator.diagnostics.clone();
+    let (more, evaluation) = pass(decls, model, train, "eval", false);
+    diagnostics.extend(more);
+    let Pass { mut elaborator, inputs, loss, names } = training;
+    let settings = settings(&mut elaborator, train, &names);
+    let frozen = frozen(&mut elaborator, train);
+    diagnostics.append(&mut elaborator.diagnostics);
+    let metrics = metrics(&elaborator.graph, train);
+    let (more, finish) = finish(decls, &elaborator, model, train, &names);
+    diagnostics.extend(more);
+    let (Some(mut evaluation), Some(loss)) = (evaluation, loss) else { return (diagnostics, None) };
+    diagnostics.append(&mut evaluation.elaborator.diagnostics);
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return (diagnostics, None);
+    }
+    for state in elaborator.states.values() {
+        if state.current.node != state.leaf.node {
+            elaborator.graph.assign(state.leaf.node, state.current.node);
+        }
+    }
+    let params = elaborator
+        .params
+        .iter()
+        .filter(|(name, _)| !frozen.contains(name))
+        .map(|(name, leaf)| (name.clone(), leaf.tensor.node))
+        .collect();
+    let known = names.into_iter().filter(|(_, binding)| is_constant(&binding.value)).collect();
+    let trained = Trained {
+        forward: TrainForward { graph: elaborator.graph, loss: loss.node, params },
+        eval: evaluation.elaborator.graph,
+        finish,
+        inputs,
+        metrics,
+        frozen,
+        index_extents: elaborator.index_extents,
+        plan: TrainPlan { train: Arc::clone(train), names: known, settings },
+    };
+    (diagnostics, Some(trained))
+}
+
+/// Whether a value needs no graph.
+fn is_constant(value: &Value) -> bool {
+    match value {
+        Value::Number(_) | Value::Bool(_) | Value::Str(_) | Value::Choice(_) | Value::None => true,
+        Value::Tuple(parts) | Value::List(parts) | Value::Pack(parts) => {
+            parts.iter().all(is_constant)
+        }
+        _ => false,
+    }
+}
+
+/// The model and the block's losses and metrics, in one mode.
+fn pass(
+    decls: &Arc<Declarations>,
+    model: &DeclRef,
+    train: &ast::Train,
+    graph: &str,
+    training: bool,
+) -> (Vec<Diagnostic>, Option<Pass>) {
+    let (mut elaborator, forward) = forward::elaborate(decls, model, graph, training);
+    let Some(forward) = forward else { return (elaborator.diagnostics, None) };
+    elaborator.frames.push(Frame::new(None, train.name.span));
+    for (name, binding) in &forward.sizes {
+        elaborator.frame_mut().bind(name, binding.clone());
+    }
+    let inputs = elaborator.data_inputs(&train.formals);
+    let named = forward.inputs.iter().chain(&forward.results);
+    for (name, tensor) in named {
+        elaborator.bind(name, Value::Tensor(tensor.clone()), Some(model.decl.name.span));
+    }
+    let outcome = inputs.map(|inputs| {
+        for (name, tensor, span) in &inputs {
+            elaborator.bind(name, Value::Tensor(tensor.clone()), Some(*span));
+        }
+        elaborator.totals = TotalMode::Batch;
+        let loss = elaborator.block(train);
+        elaborator.totals = TotalMode::Outside;
+        let loss = loss.map(|loss| elaborator.with_penalties(loss));
+        if let Ok(loss) = &loss {
+            elaborator.graph.result("loss", loss.node);
+        }
+        (inputs, loss)
+    });
+    let scope = elaborator.frame().scopes.iter().flatten();
+    let names = scope.map(|(name, binding)| (name.clone(), binding.clone())).collect();
+    elaborator.frames.pop();
+    match outcome {
+        Err(_) => (elaborator.diagnostics, None),
+        Ok((inputs, loss)) => {
+            let inputs = inputs.into_iter().map(|(name, tensor, _)| (name, tensor)).collect();
+            let loss = loss.ok();
+            // Metrics come before the loss in the text of the block as well as in the graph; `loss` leads the results.
+            order_results(&mut elaborator.graph);
+            (Vec::new(), Some(Pass { elaborator, inputs, loss, names }))
+        }
+    }
+}
+
+fn order_results(graph: &mut Graph) {
+    graph.outputs.sort_by_key(|output| output.kind != OutputKind::Result("loss".to_string()));
+}
+
+/// The settings of a block, in order.
+pub(super) fn settings_of(train: &ast::Train) -> impl Iterator<Item = &Setting> {
+    train.body.stmts.iter().filter_map(|stmt| match &stmt.kind {
+        TrainStmtKind::Setting(setting) => Some(setting),
+        TrainStmtKind::Step(_) | TrainStmtKind::Let(_) | TrainStmtKind::Bad => None,
+    })
+}
+
+/// The name of a metric: stated, or that of the declaration.
+fn metric_name(setting: &Setting) -> Option<(String, Span)> {
+    if let Some(name) = &setting.name {
+        return Some((name.name.clone(), name.span));
+    }
+    match &setting.value {
+        SettingValue::Call(call) => Some((call.path.text(), call.path.span)),
+        SettingValue::Expr(expr) => match &expr.unparen().kind {
+            ExprKind::Call(callee, _) => {
+                callee.as_name().map(|name| (name.name.clone(), name.span))
+            }
+            _ => None,
+        },
+        SettingValue::Globs(_) => None,
+    }
+}
+
+impl Elaborator {
+    /// Lets, losses and metrics of the block; the sum of the losses.
+    fn block(&mut self, train: &ast::Train) -> Eval<Tensor> {
+        let mut sum: Option<Tensor> = None;
+        let mut failed = None;
+        let mut names: Vec<String> = Vec::new();
+        for stmt in &train.body.stmts {
+            let outcome = match &stmt.kind {
+                TrainStmtKind::Let(binding) => self.exec_train_let(binding, stmt.span),
+                TrainStmtKind::Step(step) => {
+                    Err(self.report(diagnostics::not_supported("`step`", step.name.span)))
+                }
+                TrainStmtKind::Bad => Err(crate::value::Reported::already()),
+                TrainStmtKind::Setting(setting) => match setting.key {
+                    SettingKey::Loss => self.loss(setting).map(|loss| {
+                        sum = Some(match sum.take() {
+                            None => loss,
+                            Some(before) => {
+                                let node = self.build().add(before.node, loss.node);
+                                Tensor { node, shape: Vec::new() }
+                            }
+                        });
+                    }),
+                    SettingKey::Metric => self.metric(setting, &mut names).map(|_| ()),
+                    SettingKey::Constraint | SettingKey::Weight => {
+                        let what = format!("`{}`", setting.key.word());
+                        Err(self.report(diagnostics::not_supported(&what, setting.key_span)))
+                    }
+                    _ => Ok(()),
+                },
+            };
+            if let Err(reported) = outcome {
+                failed = Some(reported);
+            }
+        }
+        let needed = [
+            (SettingKey::Loss, "add one: `loss = softmax_cross_entropy(logits, label)`"),
+            (SettingKey::Optimizer, "add one: `optimizer = adam(lr = 0.001)`"),
+        ];
+        for (key, help) in needed {
+            let set = settings_of(train).any(|setting| setting.key == key);
+            let unread = train
+                .body
+                .stmts
+                .iter()
+                .any(|stmt| matches!(stmt.kind, TrainStmtKind::Bad | TrainStmtKind::Step(_)));
+            if !set && !unread {
+                failed = Some(self.report(diagnostics::missing_setting(key, &train.name, help)));
+            }
+        }
+        match (failed, sum) {
+            (None, Some(sum)) => Ok(sum),
+            (Some(reported), _) => Err(reported),
+            (None, None) => Err(crate::value::Reported::already()),
+        }
+    }
+
+    /// A loss: the mean over all of its elements.
+    fn loss(&mut self, setting: &Setting) -> Eval<Tensor> {
+        let SettingValue::Expr(expr) = &setting.value else {
+            return Err(self.report(diagnostics::setting_form(setting.key, setting.key_span)));
+        };
+        self.origin = Arc::from("loss");
+        let value = self.eval(expr)?.first();
+        let tensor = match &value {
+            Value::Tensor(tensor) if self.elem(tensor.node) == ElemType::F32 => tensor.clone(),
+            Value::Tensor(_) | Value::Number(_) => {
+                self.as_tensor(&value, ElemType::F32, "loss", expr.span)?
+            }
+            other => {
+                let noun = other.noun();
+                return Err(self.report(diagnostics::not_for_setting(
+                    SettingKey::Loss,
+                    noun,
+                    expr.span,
+                )));
+            }
+        };
+        self.span = expr.span;
+        self.origin = Arc::from("loss");
+        self.mean_of(&tensor, expr.span)
+    }
+
+    /// The mean of all elements, a scalar.
+    fn mean_of(&mut self, tensor: &Tensor, span: Span) -> Eval<Tensor> {
+        if tensor.rank() == 0 {
+            return Ok(tensor.clone());
+        }
+        let axes: Vec<usize> =
+            tensor.shape.iter().map(|extent| self.new_axis("", Some(*extent))).collect();
+        let cell = Cell::always(self.dense(tensor.node, &axes));
+        let mean = self.reduce_cell(Reducer::Mean, cell, &axes, span)?;
+        self.as_tensor(&mean, ElemType::F32, "loss", span)
+    }
+
+    /// The loss with what `penalty` adds to it in training.
+    fn with_penalties(&mut self, loss: Tensor) -> Tensor {
+        if !self.training {
+            return loss;
+        }
+        let mut sum = loss;
+        for penalty in std::mem::take(&mut self.penalties) {
+            let span = self.span;
+            if let Ok(mean) = self.mean_of(&penalty, span) {
+                let node = self.build().add(sum.node, mean.node);
+                sum = Tensor { node, shape: Vec::new() };
+            }
+        }
+        sum
+    }
+
+    /// A metric; its value matters in the finish graph only.
+    fn metric(&mut self, setting: &Setting, names: &mut Vec<String>) -> Eval<(String, Value)> {
+        let Some((name, at)) = metric_name(setting) else {
+            return Err(self.report(diagnostics::setting_form(setting.key, setting.key_span)));
+        };
+        if names.contains(&name) {
+            return Err(self.report(diagnostics::name_taken(&name, at)));
+        }
+        names.push(name.clone());
+        let (callee, args, span): (Value, &[ast::Arg], Span) = match &setting.value {
+            SettingValue::Call(call) => {
+                let Some(ident) = call.path.single() else {
+                    return Err(
+                        self.report(diagnostics::not_supported("a name with dots here", call.span))
+                    );
+                };
+                (self.lookup_callee(ident)?, call.args.as_deref().unwrap_or_default(), call.span)
+            }
+            SettingValue::Expr(expr) => match &expr.unparen().kind {
+                ExprKind::Call(callee, args) if callee.as_name().is_some() => {
+                    match callee.as_name() {
+                        Some(ident) => (self.lookup_callee(ident)?, args, expr.span),
+                        None => return Err(crate::value::Reported::already()),
+                    }
+                }
+                _ => return Err(self.report(diagnostics::setting_form(setting.key, expr.span))),
+            },
+            SettingValue::Globs(_) => {
+                return Err(self.report(diagnostics::setting_form(setting.key, setting.key_span)));
+            }
+        };
+        let is_metric = matches!(&callee, Value::Callable(callable)
+            if matches!(&callable.target, Target::Decl(decl) if decl.decl.kind == DeclKind::Metric));
+        if !is_metric {
+            return Err(self.report(diagnostics::setting_form(setting.key, span)));
+        }
+        self.total_prefix = format!("metric.{name}");
+        let value = self.apply_value(&callee, span, None, args, None, span)?;
+        Ok((name, value))
+    }
+}
+
+/// The block's numbers.
+fn settings(
+    elaborator: &mut Elaborator,
+    train: &ast::Train,
+    names: &[(String, Binding)],
+) -> TrainSettings {
+    let mut frame = Frame::new(None, train.name.span);
+    for (name, binding) in names {
+        frame.bind(name, binding.clone());
+    }
+    elaborator.frames.push(frame);
+    let mut settings = TrainSettings::default();
+    let mut seen: Vec<(SettingKey, Span)> = Vec::new();
+    for setting in settings_of(train) {
+        let single = matches!(
+            setting.key,
+            SettingKey::Batch
+                | SettingKey::Epochs
+                | SettingKey::Steps
+                | SettingKey::Shards
+                | SettingKey::Seed
+                | SettingKey::Schedule
+        );
+        if !single {
+            continue;
+        }
+        if let Some((_, first)) = seen.iter().find(|(key, _)| *key == setting.key) {
+            let first = *first;
+            elaborator.report(diagnostics::setting_twice(setting.key, setting.key_span, first));
+            continue;
+        }
+        seen.push((setting.key, setting.key_span));
+        if setting.key == SettingKey::Schedule {
+            continue;
+        }
+        let SettingValue::Expr(expr) = &setting.value else {
+            elaborator.report(diagnostics::setting_form(setting.key, setting.key_span));
+            continue;
+        };
+        let what = format!("`{}`", setting.key.word());
+        let Ok(value) = elaborator.eval_int(expr, &what) else { continue };
+        let fits = match setting.key {
+            SettingKey::Seed => i32::try_from(value).is_ok(),
+            SettingKey::Shards => (1..=1024).contains(&value) && value & (value - 1) == 0,
+            _ => (1..=i64::from(i32::MAX)).contains(&value),
+        };
+        if !fits {
+            let wanted = match setting.key {
+                SettingKey::Seed => "an integer of 32 bits",
+                SettingKey::Shards => "a power of two up to 1024",
+                _ => "positive and at most 2147483647",
+            };
+            elaborator.report(diagnostics::setting_value(setting.key, value, wanted, expr.span));
+            continue;
+        }
+        match setting.key {
+            SettingKey::Batch => settings.batch = Some(value),
+            SettingKey::Epochs => settings.epochs = Some(value),
+            SettingKey::Steps => settings.steps = Some(value),
+            SettingKey::Seed => settings.seed = Some(value),
+            SettingKey::Shards => settings.shards = u32::try_from(value).unwrap_or(4),
+            _ => {}
+        }
+    }
+    elaborator.frames.pop();
+    settings
+}
+
+/// The parameters that `freeze` names.
+fn frozen(elaborator: &mut Elaborator, train: &ast::Train) -> Vec<String> {
+    let mut frozen = Vec::new();
+    for setting in settings_of(train).filter(|setting| setting.key == SettingKey::Freeze) {
+        let SettingValue::Globs(patterns) = &setting.value else {
+            elaborator.report(diagnostics::setting_form(setting.key, setting.key_span));
+            continue;
+        };
+        for pattern in patterns {
+            let names: Vec<String> = elaborator.params.keys().cloned().collect();
+            let before = frozen.len();
+            frozen.extend(names.iter().filter(|name| glob::matches(&pattern.text, name)).cloned());
+            if frozen.len() == before {
+                elaborator.report(diagnostics::pattern_without_match(pattern, &names));
+            }
+        }
+    }
+    frozen
+}
+
+/// The metrics with their totals, as the training graph hands them out.
+fn metrics(graph: &Graph, train: &ast::Train) -> Vec<MetricInfo> {
+    let names = settings_of(train)
+        .filter(|setting| setting.key == SettingKey::Metric)
+        .filter_map(metric_name);
+    names
+        .map(|(name, _)| {
+            let prefix = format!("metric.{name}.");
+            let totals = graph
+                .outputs
+                .iter()
+                .filter_map(|output| match &output.kind {
+                    OutputKind::Result(result) if result.starts_with(&prefix) => {
+                        Some(NamedTensor {
+                            name: result.clone(),
+                            elem: graph.nodes[output.value].elem,
+                            shape: graph.nodes[output.value].shape.clone(),
+                        })
+                    }
+                    _ => None,
+                })
+                .collect();
+            MetricInfo { name, totals }
+        })
+        .collect()
+}
+
+/// From totals to values. The same text runs with leaves in place of the model's tensors and of the totals; what is left of the
+/// former in the end is a fault of the text.
+fn finish(
+    decls: &Arc<Declarations>,
+    trained: &Elaborator,
+    model: &DeclRef,
+    train: &ast::Train,
+    names: &[(String, Binding)],
+) -> (Vec<Diagnostic>, Graph) {
+    let title = format!("{}.finish", model.decl.name.name);
+    let mut elaborator = Elaborator::new(Arc::clone(decls), title, false);
+    elaborator.totals = TotalMode::Finish;
+    let mut frame = Frame::new(None, train.name.span);
+    for (name, binding) in names {
+        let mut binding = binding.clone();
+        if let Value::Tensor(tensor) = &binding.value {
+            let elem = trained.elem(tensor.node);
+            let node =
+                elaborator.leaf(&format!("batch.{name}"), InputRole::Data, elem, &tensor.dims());
+            binding.value = Value::Tensor(Tensor { node, shape: tensor.shape.clone() });
+        }
+        frame.bind(name, binding);
+    }
+    elaborator.frames.push(frame);
+    let mut taken = Vec::new();
+    for setting in settings_of(train).filter(|setting| setting.key == SettingKey::Metric) {
+        let Ok((name, value)) = elaborator.metric(setting, &mut taken) else { continue };
+        let span = setting.key_span;
+        let Ok(tensor) = elaborator.as_tensor_or_scalar(value, "metric", span) else { continue };
+        let reads = reads_batch(&elaborator.graph, &tensor);
+        if reads {
+            elaborator.report(diagnostics::metric_of_batch(&name, span));
+        }
+        elaborator.graph.result(format!("metric.{name}"), tensor.node);
+    }
+    let mut graph = elaborator.graph;
+    super::prune::prune_all(&mut graph);
+    (elaborator.diagnostics, graph)
+}
+
+/// Whether a value depends on a tensor of one batch.
+fn reads_batch(graph: &Graph, tensor: &Tensor) -> bool {
+    let mut open = vec![tensor.node];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let node = &graph.nodes[id];
+        let batch = match &node.op {
+            Op::Input { name, .. } => !name.starts_with("metric."),
+            Op::Extent(dim) => dim.batch_factor != 0,
+            _ => node.shape.iter().any(|dim| dim.batch_factor != 0),
+        };
+        if batch {
+            return true;
+        }
+        open.extend(node.op.operands());
+    }
+    false
+}
