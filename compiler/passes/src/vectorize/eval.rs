@@ -97,14 +97,14 @@ impl Emitter<'_> {
             Expr::Const(literal) => self.literal(*literal, ty),
             Expr::Index(index) => {
                 let index = self.index_lanes(env, tile, index, at);
-                self.from_i32(index, node.elem, ty)
+                self.i32_as(index, node.elem, ty)
             }
             Expr::Extent(dim) => {
                 let value = self.extent(*dim);
                 let lanes = tile.lanes as u8;
                 let value =
                     self.fb.inst(Inst::Splat { ty: Type::Vec { elem: Elem::I32, lanes }, value });
-                self.from_i32(value, node.elem, ty)
+                self.i32_as(value, node.elem, ty)
             }
             Expr::Load { buffer, subs, fill } => {
                 self.load(env, tile, id, at, *buffer, subs, *fill, ty)
@@ -238,7 +238,7 @@ impl Emitter<'_> {
     }
 
     /// `i32` lanes as another element type.
-    fn from_i32(&mut self, value: Val, elem: ElemType, ty: Type) -> Val {
+    fn i32_as(&mut self, value: Val, elem: ElemType, ty: Type) -> Val {
         self.convert(value, ElemType::I32, elem, ty)
     }
 

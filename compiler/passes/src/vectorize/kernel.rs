@@ -88,6 +88,9 @@ pub(super) struct Tile {
     pub tail: Option<Val>,
 }
 
+/// What stands in a loop: given the place and the carried values, emits one iteration and returns the carried values for the next.
+type Body<'b, E> = dyn FnMut(&mut E, &Env, &[Val]) -> Result<Vec<Val>, PassError> + 'b;
+
 /// Emits one kernel.
 pub(super) struct Emitter<'a> {
     pub fb: FunctionBuilder,
@@ -404,7 +407,7 @@ impl Emitter<'_> {
         trip: Len,
         step: i64,
         carried: &[Val],
-        body: &mut dyn FnMut(&mut Self, &Env, &[Val]) -> Result<Vec<Val>, PassError>,
+        body: &mut Body<'_, Self>,
     ) -> Result<(Env, Vec<Val>), PassError> {
         let trip = match trip {
             Len::Static(0) => return Ok((env.clone(), carried.to_vec())),
