@@ -218,7 +218,14 @@ impl Elaborator {
                 None => true,
                 Some(axes) => axes.iter().any(|&axis| self.axes[axis].extent.is_none()),
             };
-            if unknown {
+            if !unknown {
+                // A declared result may have no elements, such as that of a window larger than its image.
+                for extent in self.axis_extents(index.axes.as_deref().unwrap_or_default()) {
+                    if let Err(reported) = self.check_size(&[extent], index.span) {
+                        failed = Some(reported);
+                    }
+                }
+            } else {
                 failed =
                     Some(self.report(diagnostics::index_range_unknown(&index.name, index.span)));
             }

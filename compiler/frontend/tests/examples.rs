@@ -1,0 +1,102 @@
+//! The example models: they elaborate, and have the parameters that they are known for.
+
+mod support;
+
+use support::{compile, expect_file, graphs};
+
+fn example(name: &str) -> dlc_frontend::ModelProgram {
+    let path = format!("{}/../../examples/{name}.dl", env!("CARGO_MANIFEST_DIR"));
+    compile(&std::fs::read_to_string(path).expect("the example is there"))
+}
+
+#[test]
+fn parameter_counts_are_those_of_the_literature() {
+    for (name, count) in
+        [("lenet", 431_080), ("mnist_mlp", 669_706), ("iris_mlp", 403), ("digits_mlp", 6_570)]
+    {
+        let program = example(name);
+        assert_eq!(program.name, name);
+        assert_eq!(program.trainable(), count, "{name}");
+        assert!(program.train.is_some());
+        assert!(program.settings.batch.is_some() && program.settings.epochs.is_some());
+        for graph in graphs(&program) {
+            assert!(!graph.outputs.is_empty(), "{}", graph.name);
+        }
+    }
+}
+
+#[test]
+fn lenet_is_summarised_layer_by_layer() {
+    let program = example("lenet");
+    let rows: Vec<(String, Option<i64>, i64, i64)> = program
+        .summary
+        .iter()
+        .map(|row| {
+            let elements =
+                row.shape.as_ref().map(|shape| shape.iter().map(|dim| dim.at(1)).product());
+            (row.name.clone(), elements, row.params, row.multiply_adds)
+        })
+        .collect();
+    let row = |name: &str, elements, params, adds| (name.to_string(), Some(elements), params, adds);
+    assert_eq!(
+        rows,
+        [
+            row("conv_1", 24 * 24 * 20, 520, 24 * 24 * 20 * 25),
+            row("max_pool", 12 * 12 * 20, 0, 0),
+            row("conv_2", 8 * 8 * 50, 25_050, 8 * 8 * 50 * 500),
+            row("max_pool", 4 * 4 * 50, 0, 0),
+            row("flatten", 800, 0, 0),
+            row("dense_1", 500, 400_500, 400_000),
+            row("relu", 500, 0, 0),
+            row("dense_2", 10, 5_010, 5_000),
+        ]
+    );
+}
+
+#[test]
+fn graphs_are_as_reviewed() {
+    let lenet = example("lenet");
+    expect_file("graphs/lenet.predict.txt", &lenet.predict.to_string());
+    let train = lenet.train.expect("lenet is trained");
+    expect_file("graphs/lenet.train.txt", &train.graph.to_string());
+    expect_file("graphs/lenet.finish.txt", &lenet.finish.to_string());
+    let padded = compile(
+        "model padded(x: f32[batch, 9, 3]) -> y: f32[batch, 5, 4] { y = x |> conv(4, kernel = 3, stride = 2) |> avg_pool(3, stride = 1, padding = same) }",
+    );
+    expect_file("graphs/padded.predict.txt", &padded.predict.to_string());
+}
+
+#[test]
+fn the_compiler_knows_nothing_of_the_library_by_name() {
+    let mut names = Vec::new();
+    for (_, text) in dlc_grammar::std_files() {
+        for line in text.lines() {
+            let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            let kinds = ["layer", "fn", "loss", "metric", "optimizer", "schedule", "init"];
+            if words.next().is_some_and(|kind| kinds.contains(&kind)) {
+                names.extend(words.next().filter(|name| name.len() > 3).map(str::to_string));
+            }
+        }
+    }
+    assert!(names.len() > 20);
+    let src = format!("{}/src", env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![std::path::PathBuf::from(src)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the sources are there") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                // Messages and their explanations give examples in the language.
+                if path.file_name().is_some_and(|name| name != "diagnostics") {
+                    folders.push(path);
+                }
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("readable");
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for name in &names {
+                let quoted = format!("\"{name}\"");
+                assert!(!text.contains(&quoted), "{} speaks of {quoted}", path.display());
+            }
+        }
+    }
+}
