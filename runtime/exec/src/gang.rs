@@ -151,7 +151,11 @@ impl Gang {
         } else {
             None
         };
-        Ok(Gang { shared, threads, _pool: pool })
+        let gang = Gang { shared, threads, _pool: pool };
+        // An empty run returns when every worker has started, so that what threads allocate as they start is not counted as part of a
+        // step, and the first step does not wait for them.
+        gang.run(&|_, _| STATUS_OK);
+        Ok(gang)
     }
 
     /// How many threads a run has when it gets the gang.

@@ -50,8 +50,11 @@ pub(super) fn phase(
             buffers.push(memory);
         }
     }
-    let mut fb =
-        FunctionBuilder::new(phase.name.clone(), FunctionKind::Phase, FIRST_BUFFER + buffers.len());
+    let mut fb = FunctionBuilder::new(
+        super::symbol(&phase.name),
+        FunctionKind::Phase,
+        FIRST_BUFFER + buffers.len(),
+    );
     let units = &phase.schedule.units;
     let counts: Vec<Val> = units
         .iter()

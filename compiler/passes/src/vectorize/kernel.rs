@@ -126,8 +126,11 @@ pub fn build(
     let params = params(program, phase, &accesses);
     let is_lanes = is_lanes_order(phase);
     let lanes = if is_lanes { 16 } else { schedule::lanes(program, phase, target) };
-    let fb =
-        FunctionBuilder::new(format!("{}.kernel", phase.name), FunctionKind::Kernel, params.len());
+    let fb = FunctionBuilder::new(
+        super::symbol(&format!("{}.kernel", phase.name)),
+        FunctionKind::Kernel,
+        params.len(),
+    );
     let wide = phase.exprs.values().any(|node| node.elem.size() == 8);
     let mut emitter = Emitter {
         fb,

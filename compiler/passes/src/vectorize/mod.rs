@@ -51,8 +51,9 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
             });
         }
         let parallel = segment.phases.iter().any(|phase| !phase.schedule.serial);
-        segments.push(SegmentDesc { symbol: segment.name.clone(), kind: segment.kind, parallel });
-        module.functions.push(driver::segment(&segment.name, &calls, &slots));
+        let name = symbol(&segment.name);
+        module.functions.push(driver::segment(&name, &calls, &slots));
+        segments.push(SegmentDesc { symbol: name, kind: segment.kind, parallel });
     }
     let manifest = Manifest {
         name: program.name.clone(),
@@ -99,6 +100,12 @@ fn intern(module: &mut Module, function: Function) -> FuncId {
     let name =
         if taken == 0 { function.name.clone() } else { format!("{}#{}", function.name, taken + 1) };
     module.functions.push(Function { name, ..function })
+}
+
+/// A name that a function may have, after a name of the source: blanks and punctuation that the text of vector code uses become `_`.
+fn symbol(name: &str) -> String {
+    let taken = |c: char| c.is_whitespace() || "(){},\"'`".contains(c);
+    name.replace(taken, "_")
 }
 
 /// Places in the table of buffer addresses: one for every buffer with memory of its own.
