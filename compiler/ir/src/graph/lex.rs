@@ -4,7 +4,7 @@ use super::parse::ParseError;
 
 /// A token.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A word, or an axis like `i3`.
     Ident(String),
     /// `%7`.
@@ -23,11 +23,11 @@ pub(super) enum Token {
     End,
 }
 
-const SIGNS: [&str; 16] =
-    ["<=", "<", "[", "]", "(", ")", "{", "}", ",", ":", "=", "*", "+", "-", "/", "%"];
+const SIGNS: [&str; 17] =
+    ["<=", "<", "[", "]", "(", ")", "{", "}", ",", ":", "=", "*", "+", "-", "/", "%", "|"];
 
 /// A place in the tokens of a line.
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     line: usize,
     tokens: Vec<(usize, Token)>,
     at: usize,
@@ -35,7 +35,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// Cuts a line into tokens.
-    pub(super) fn new(text: &str, line: usize) -> Result<Cursor, ParseError> {
+    pub(crate) fn new(text: &str, line: usize) -> Result<Cursor, ParseError> {
         let chars: Vec<char> = text.chars().collect();
         let mut lexer = Lexer { chars: &chars, at: 0, line };
         let mut tokens = Vec::new();
@@ -54,12 +54,12 @@ impl Cursor {
     }
 
     /// The token here.
-    pub(super) fn peek(&self) -> Token {
+    pub(crate) fn peek(&self) -> Token {
         self.tokens[self.at].1.clone()
     }
 
     /// Goes on; stays at the end of the line.
-    pub(super) fn next(&mut self) {
+    pub(crate) fn next(&mut self) {
         self.at = (self.at + 1).min(self.tokens.len() - 1);
     }
 
@@ -68,17 +68,17 @@ impl Cursor {
     }
 
     /// An error at the token here.
-    pub(super) fn error(&self, message: &str) -> ParseError {
+    pub(crate) fn error(&self, message: &str) -> ParseError {
         self.error_at(self.at, message)
     }
 
     /// An error at the token just read.
-    pub(super) fn error_before(&self, message: &str) -> ParseError {
+    pub(crate) fn error_before(&self, message: &str) -> ParseError {
         self.error_at(self.at.saturating_sub(1), message)
     }
 
     /// Whether a word or sign stands here; goes past it if so.
-    pub(super) fn eat(&mut self, text: &str) -> bool {
+    pub(crate) fn eat(&mut self, text: &str) -> bool {
         let here = match &self.tokens[self.at].1 {
             Token::Ident(word) => word == text,
             Token::Sign(sign) => *sign == text,
@@ -91,12 +91,12 @@ impl Cursor {
     }
 
     /// Goes past a word or sign that must stand here.
-    pub(super) fn expect(&mut self, text: &str) -> Result<(), ParseError> {
+    pub(crate) fn expect(&mut self, text: &str) -> Result<(), ParseError> {
         if self.eat(text) { Ok(()) } else { Err(self.error(&format!("expected `{text}`"))) }
     }
 
     /// The end of the line.
-    pub(super) fn finish(&self) -> Result<(), ParseError> {
+    pub(crate) fn finish(&self) -> Result<(), ParseError> {
         match self.tokens[self.at].1 {
             Token::End | Token::Comment(_) => Ok(()),
             _ => Err(self.error("expected the end of the line")),
@@ -104,28 +104,28 @@ impl Cursor {
     }
 
     /// The comment here, or nothing.
-    pub(super) fn comment(&mut self) -> Result<String, ParseError> {
+    pub(crate) fn comment(&mut self) -> Result<String, ParseError> {
         let Token::Comment(text) = self.peek() else { return Ok(String::new()) };
         self.next();
         Ok(text)
     }
 
     /// A word.
-    pub(super) fn ident(&mut self) -> Result<String, ParseError> {
+    pub(crate) fn ident(&mut self) -> Result<String, ParseError> {
         let Token::Ident(word) = self.peek() else { return Err(self.error("expected a word")) };
         self.next();
         Ok(word)
     }
 
     /// A string.
-    pub(super) fn string(&mut self) -> Result<String, ParseError> {
+    pub(crate) fn string(&mut self) -> Result<String, ParseError> {
         let Token::Str(text) = self.peek() else { return Err(self.error("expected a string")) };
         self.next();
         Ok(text)
     }
 
     /// Whether an axis stands here. Types like `i32` look the same and stand elsewhere.
-    pub(super) fn peek_axis(&self) -> Option<usize> {
+    pub(crate) fn peek_axis(&self) -> Option<usize> {
         match &self.tokens[self.at].1 {
             Token::Ident(word) => word.strip_prefix('i')?.parse().ok(),
             _ => None,
@@ -133,14 +133,14 @@ impl Cursor {
     }
 
     /// An axis.
-    pub(super) fn axis(&mut self) -> Result<usize, ParseError> {
+    pub(crate) fn axis(&mut self) -> Result<usize, ParseError> {
         let Some(axis) = self.peek_axis() else { return Err(self.error("expected an axis")) };
         self.next();
         Ok(axis)
     }
 
     /// A number times a sign of 1 or -1; a minus may also stand here.
-    pub(super) fn signed(&mut self, sign: i64) -> Result<i64, ParseError> {
+    pub(crate) fn signed(&mut self, sign: i64) -> Result<i64, ParseError> {
         let negative = self.eat("-") != (sign < 0);
         let Token::Int(magnitude) = self.peek() else {
             return Err(self.error("expected an integer"));
@@ -154,7 +154,7 @@ impl Cursor {
     }
 
     /// A number without sign that fits 32 bits.
-    pub(super) fn unsigned(&mut self) -> Result<u32, ParseError> {
+    pub(crate) fn unsigned(&mut self) -> Result<u32, ParseError> {
         let Token::Int(value) = self.peek() else { return Err(self.error("expected an integer")) };
         let Ok(value) = u32::try_from(value) else {
             return Err(self.error("the number is too large"));
@@ -164,12 +164,12 @@ impl Cursor {
     }
 
     /// The sum of two numbers, if it fits.
-    pub(super) fn add(&self, a: i64, b: i64) -> Result<i64, ParseError> {
+    pub(crate) fn add(&self, a: i64, b: i64) -> Result<i64, ParseError> {
         a.checked_add(b).ok_or_else(|| self.error_before("the number is too large"))
     }
 
     /// One of a table by its name.
-    pub(super) fn one_of<T: Copy>(
+    pub(crate) fn one_of<T: Copy>(
         &mut self,
         what: &str,
         table: &[T],
@@ -186,7 +186,7 @@ impl Cursor {
     }
 
     /// Items between brackets with commas.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         item: impl FnMut(&mut Cursor) -> Result<T, ParseError>,
     ) -> Result<Vec<T>, ParseError> {
@@ -194,7 +194,7 @@ impl Cursor {
     }
 
     /// Items between two signs with commas.
-    pub(super) fn bracketed<T>(
+    pub(crate) fn bracketed<T>(
         &mut self,
         open: &str,
         close: &str,
@@ -215,7 +215,7 @@ impl Cursor {
     }
 
     /// Terms joined by `+` and `-`; `term` gets the sign.
-    pub(super) fn sum(
+    pub(crate) fn sum(
         &mut self,
         mut term: impl FnMut(&mut Cursor, i64) -> Result<(), ParseError>,
     ) -> Result<(), ParseError> {

@@ -37,7 +37,7 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-type Parsed<T> = Result<T, ParseError>;
+pub(crate) type Parsed<T> = Result<T, ParseError>;
 
 /// Reads one graph.
 ///
@@ -265,7 +265,7 @@ impl Parser {
 }
 
 /// `2*batch + 3`, `batch`, `10`.
-fn dim(c: &mut Cursor) -> Parsed<Dim> {
+pub(crate) fn dim(c: &mut Cursor) -> Parsed<Dim> {
     let mut dim = Dim::fixed(0);
     c.sum(|c, sign| {
         if c.eat("batch") {
@@ -285,7 +285,7 @@ fn dim(c: &mut Cursor) -> Parsed<Dim> {
 }
 
 /// `2*i0 + i3 - 1`.
-fn affine(c: &mut Cursor) -> Parsed<Affine> {
+pub(crate) fn affine(c: &mut Cursor) -> Parsed<Affine> {
     let (mut terms, mut constant) = (Vec::<(usize, i64)>::new(), 0i64);
     c.sum(|c, sign| {
         let coefficient = if c.peek_axis().is_some() {
@@ -308,7 +308,7 @@ fn affine(c: &mut Cursor) -> Parsed<Affine> {
     Ok(Affine::new(terms, constant))
 }
 
-fn literal(c: &mut Cursor) -> Parsed<Literal> {
+pub(crate) fn literal(c: &mut Cursor) -> Parsed<Literal> {
     for (text, value) in [("true", true), ("false", false)] {
         if c.eat(text) {
             return Ok(Literal::Bool(value));
@@ -327,7 +327,7 @@ fn literal(c: &mut Cursor) -> Parsed<Literal> {
     Ok(Literal::Int(c.signed(if negative { -1 } else { 1 })?))
 }
 
-fn fill(c: &mut Cursor) -> Parsed<Fill> {
+pub(crate) fn fill(c: &mut Cursor) -> Parsed<Fill> {
     if c.eat("skip") {
         Ok(Fill::Skip)
     } else if c.eat("else") {
@@ -338,7 +338,7 @@ fn fill(c: &mut Cursor) -> Parsed<Fill> {
 }
 
 /// `0 <= i0 - 1 < 10` or `i0 + i1 mod 2 = 0`. A leading `0 <=` marks a guard.
-fn condition(
+pub(crate) fn condition(
     c: &mut Cursor,
     guards: &mut Vec<Guard>,
     congruences: &mut Vec<Congruence>,
@@ -363,7 +363,7 @@ fn condition(
     Ok(())
 }
 
-fn order(c: &mut Cursor) -> Parsed<Order> {
+pub(crate) fn order(c: &mut Cursor) -> Parsed<Order> {
     let kinds = [OrderKind::Chain, OrderKind::Lanes];
     let kind = c.one_of("an order", &kinds, |kind| match kind {
         OrderKind::Chain => "chain",
@@ -384,7 +384,7 @@ fn order(c: &mut Cursor) -> Parsed<Order> {
     Ok(Order { kind, shard_axis, run_cut, runs_per_chunk })
 }
 
-fn layout(c: &mut Cursor) -> Parsed<Layout> {
+pub(crate) fn layout(c: &mut Cursor) -> Parsed<Layout> {
     let axes = c.bracketed("(", ")", |c| {
         let axis = c.axis()?;
         if c.eat("/") {

@@ -152,7 +152,7 @@ pub struct UnitAxis {
 }
 
 /// How a phase is cut and vectorised. Plain data beside the algorithm; no choice here changes a bit.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// Axes cut into work units, outermost first; the others run whole inside a unit.
     pub units: Vec<UnitAxis>,
@@ -167,6 +167,20 @@ pub struct Schedule {
     pub rows: usize,
     /// Whether one part runs the whole phase, because it is too short to share.
     pub serial: bool,
+}
+
+impl Default for Schedule {
+    /// One point after the other: no units, no lanes, no rows.
+    fn default() -> Self {
+        Schedule {
+            units: Vec::new(),
+            lane_axis: None,
+            vectors: 1,
+            row_axis: None,
+            rows: 1,
+            serial: false,
+        }
+    }
 }
 
 /// One scheduled loop nest.

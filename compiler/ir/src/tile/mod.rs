@@ -14,14 +14,19 @@
 
 mod data;
 mod interpret;
+mod parse;
 mod points;
 mod print;
 mod verify;
 
 pub use interpret::{TileError, TileOutputs, interpret};
+pub use parse::parse;
 pub use verify::BrokenLaw;
 
 pub use data::{
     Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
     UnitAxis,
 };
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The text form of a tile program: stable and line-oriented.
+//! The text form of a tile program: stable, line-oriented, read back by [`super::parse`].
 //!
 //! ```text
 //! program "dense" shards 4 class fused batch 64 arena 16384 {
@@ -13,8 +13,10 @@
 //!     store b3[i0, i1] e2
 //! }
 //! ```
+//! Buffers and the expressions of a phase are numbered by position. Reduction axes stand behind the bar. What a schedule does not say is
+//! one lane, one row and no units.
 
-use super::data::{Buffer, Expr, Node, Phase, Program, Schedule};
+use super::data::{Buffer, Expr, Node, Phase, Program, Reduction, Schedule};
 use crate::affine::Affine;
 use crate::graph::Guard;
 use crate::graph::infer::{dim_text, shape_text};
@@ -50,7 +52,7 @@ impl fmt::Display for Program {
     }
 }
 
-fn kind_name(kind: SegmentKind) -> &'static str {
+pub(super) fn kind_name(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::Forward => "forward",
         SegmentKind::Backward => "backward",
@@ -58,7 +60,7 @@ fn kind_name(kind: SegmentKind) -> &'static str {
     }
 }
 
-fn role_name(role: BufferRole) -> &'static str {
+pub(super) fn role_name(role: BufferRole) -> &'static str {
     match role {
         BufferRole::Input => "input",
         BufferRole::Param => "param",
@@ -90,9 +92,9 @@ fn buffer_text(buffer: &Buffer) -> String {
 
 fn write_phase(f: &mut fmt::Formatter<'_>, phase: &Phase) -> fmt::Result {
     let axis = |at: usize| format!("i{at} < {}", dim_text(phase.axes[at]));
-    let space: Vec<String> = (0..phase.n_space).map(axis).collect();
+    let space: Vec<String> = (0..phase.n_space.min(phase.axes.len())).map(axis).collect();
     let mut axes = space.join(", ");
-    if phase.reduction.is_some() {
+    if phase.reduction.is_some() || phase.axes.len() > phase.n_space {
         let reduced: Vec<String> = (phase.n_space..phase.axes.len()).map(axis).collect();
         axes += &format!(" | {}", reduced.join(", "));
     }
@@ -103,26 +105,32 @@ fn write_phase(f: &mut fmt::Formatter<'_>, phase: &Phase) -> fmt::Result {
         escape(&phase.name),
         schedule_text(&phase.schedule)
     )?;
+    // The reduction stands where its result is first read.
+    let mut reduction = phase.reduction.as_ref().map(reduction_text);
     for (id, node) in phase.exprs.iter() {
+        if node.expr == Expr::Reduced
+            && let Some(text) = reduction.take()
+        {
+            writeln!(f, "    {text}")?;
+        }
         writeln!(f, "    {id}: {} = {}", elem_name(node.elem), expr_text(node))?;
     }
-    if let Some(reduction) = &phase.reduction {
-        let factors: Vec<String> = reduction.factors.iter().map(ToString::to_string).collect();
-        let guards: Vec<String> = reduction.guards.iter().map(guard_text).collect();
-        let guards =
-            if guards.is_empty() { String::new() } else { format!(" where {}", guards.join(", ")) };
-        let combine = reduction.combine.name();
-        writeln!(
-            f,
-            "    reduce {combine} {}{guards}{}",
-            factors.join(" * "),
-            order_text(&reduction.order)
-        )?;
+    if let Some(text) = reduction {
+        writeln!(f, "    {text}")?;
     }
     for store in &phase.stores {
         writeln!(f, "    store {}{} {}", store.buffer, subs_text(&store.subs), store.value)?;
     }
     Ok(())
+}
+
+fn reduction_text(reduction: &Reduction) -> String {
+    let factors: Vec<String> = reduction.factors.iter().map(ToString::to_string).collect();
+    let guards: Vec<String> = reduction.guards.iter().map(guard_text).collect();
+    let guards =
+        if guards.is_empty() { String::new() } else { format!(" where {}", guards.join(", ")) };
+    let combine = reduction.combine.name();
+    format!("reduce {combine} {}{guards}{}", factors.join(" * "), order_text(&reduction.order))
 }
 
 fn guard_text(guard: &Guard) -> String {
@@ -136,11 +144,15 @@ fn schedule_text(schedule: &Schedule) -> String {
             schedule.units.iter().map(|unit| format!("i{}/{}", unit.axis, unit.tile)).collect();
         text += &format!(" units({})", units.join(", "));
     }
-    if let Some(axis) = schedule.lane_axis {
-        text += &format!(" lanes i{axis} x {}", schedule.vectors);
-    }
-    if let Some(axis) = schedule.row_axis {
-        text += &format!(" rows i{axis} x {}", schedule.rows);
+    for (word, axis, count) in [
+        ("lanes", schedule.lane_axis, schedule.vectors),
+        ("rows", schedule.row_axis, schedule.rows),
+    ] {
+        match axis {
+            Some(axis) => text += &format!(" {word} i{axis} x {count}"),
+            None if count != 1 => text += &format!(" {word} none x {count}"),
+            None => {}
+        }
     }
     if schedule.serial {
         text += " serial";

@@ -31,6 +31,10 @@ impl Program {
     pub fn verify(&self) -> Result<(), Vec<BrokenLaw>> {
         let mut checker = Checker { program: self, broken: Vec::new(), place: String::new() };
         checker.buffers();
+        if !checker.broken.is_empty() {
+            // Chains of aliases may not end, so nothing further can be said.
+            return Err(checker.broken);
+        }
         checker.definitions();
         for phase in self.segments.iter().flat_map(|segment| &segment.phases) {
             checker.phase(phase);
@@ -63,8 +67,8 @@ impl Checker<'_> {
                 });
             }
             if let Some(of) = alias {
-                let owner = self.program.buffers.get(of);
-                self.require(owner.is_some(), || format!("{of} does not exist"));
+                let owner = self.program.buffers.get(of).filter(|_| of.index() < id.index());
+                self.require(owner.is_some(), || format!("{of} does not exist before it"));
                 let Some(owner) = owner else { continue };
                 let elements = |buffer: &Buffer, batch| {
                     buffer.shape.iter().map(|dim| dim.at(batch)).product::<i64>()
@@ -78,6 +82,7 @@ impl Checker<'_> {
                 });
             }
             if let Some(offset) = buffer.arena_offset {
+                self.require(alias.is_none(), || "an alias has no place of its own".into());
                 let end = offset + buffer.bytes(self.program.max_batch);
                 self.require(offset % 64 == 0 && end <= self.program.arena_bytes, || {
                     "lies outside the arena".into()
@@ -103,19 +108,27 @@ impl Checker<'_> {
         for phase in self.program.segments.iter().flat_map(|segment| &segment.phases) {
             self.place = format!("phase \"{}\"", phase.name);
             for buffer in phase.reads() {
+                if self.program.buffers.get(buffer).is_none() {
+                    continue;
+                }
                 let memory = self.program.memory_of(buffer);
                 self.require(written.contains(&memory.index()), || {
                     format!("{buffer} is read before it is written")
                 });
             }
-            written.extend(phase.writes().map(|buffer| self.program.memory_of(buffer).index()));
+            let known = |buffer: &BufferId| self.program.buffers.get(*buffer).is_some();
+            let writes = phase.writes().filter(known);
+            written.extend(writes.map(|buffer| self.program.memory_of(buffer).index()));
         }
     }
 
     fn phase(&mut self, phase: &Phase) {
         let name = format!("phase \"{}\"", phase.name);
         self.place = name.clone();
-        self.require(phase.n_space <= phase.axes.len(), || "has more space axes than axes".into());
+        if phase.n_space > phase.axes.len() {
+            self.require(false, || "has more space axes than axes".into());
+            return;
+        }
         let reduced = phase.axes.len() - phase.n_space;
         self.require(phase.reduction.is_some() || reduced == 0, || {
             "has reduction axes but no reduction".into()
@@ -130,23 +143,52 @@ impl Checker<'_> {
         for store in &phase.stores {
             self.place = format!("{name}, store to {}", store.buffer);
             self.access(phase, store.buffer, &store.subs, Fill::InRange);
+            let role = self
+                .program
+                .buffers
+                .get(store.buffer)
+                .map(|_| self.program.buffers[self.program.memory_of(store.buffer)].role);
+            self.require(!matches!(role, Some(BufferRole::Input | BufferRole::Table)), || {
+                "inputs and tables are not written".into()
+            });
             let over_space = store
                 .subs
                 .iter()
                 .all(|sub| sub.terms().iter().all(|(axis, _)| *axis < phase.n_space));
             self.require(over_space, || "a store's subscripts are over the space axes".into());
-            let covers = (0..phase.n_space).all(|axis| {
-                phase.axes[axis].as_fixed() == Some(1)
-                    || store.subs.iter().any(|sub| sub.coefficient(axis) != 0)
+            self.require(self.is_injective(phase, &store.subs), || {
+                "different points must write different elements".into()
             });
-            self.require(covers, || "different points must write different elements".into());
             let value = phase.exprs.get(store.value);
-            let fits =
-                value.is_some_and(|value| value.elem == self.program.buffers[store.buffer].elem);
+            let target = self.program.buffers.get(store.buffer);
+            let fits = value.zip(target).is_some_and(|(value, target)| value.elem == target.elem);
             self.require(fits, || "the value has another element type than the buffer".into());
         }
         self.place = name;
         self.schedule(phase);
+    }
+
+    /// Whether every space axis can be told from the subscripts: each axis longer than one occurs, and in each subscript the steps of an
+    /// axis are longer than what all axes of smaller steps reach together. This is more than injectivity, which no pass needs.
+    fn is_injective(&self, phase: &Phase, subs: &[Affine]) -> bool {
+        let extent = |axis: usize| phase.axes[axis].at(self.program.max_batch);
+        let told = (0..phase.n_space)
+            .all(|axis| extent(axis) == 1 || subs.iter().any(|sub| sub.coefficient(axis) != 0));
+        told && subs.iter().all(|sub| {
+            let mut terms: Vec<(i64, i64)> = sub
+                .terms()
+                .iter()
+                .filter(|(axis, _)| *axis < phase.axes.len())
+                .map(|&(axis, coefficient)| (coefficient.abs(), extent(axis)))
+                .collect();
+            terms.sort_unstable();
+            let mut reach = 0;
+            terms.into_iter().all(|(step, extent)| {
+                let longer = step > reach || extent == 1;
+                reach += step * (extent - 1);
+                longer
+            })
+        })
     }
 
     fn expr(&mut self, phase: &Phase, id: ExprId, node: &Node) {
@@ -247,6 +289,19 @@ impl Checker<'_> {
         self.require(allowed, || format!("{n_factors} factors"));
         let known = reduction.factors.iter().all(|&factor| phase.exprs.get(factor).is_some());
         self.require(known, || "a factor that does not exist".into());
+        if known {
+            let types = reduction.factors.iter().map(|&factor| phase.exprs[factor].elem);
+            let one_type = types.clone().zip(types.skip(1)).all(|(a, b)| a == b);
+            self.require(one_type, || "factors have one element type".into());
+            self.require(!reads_reduced(phase, &reduction.factors), || {
+                "a factor does not read what is reduced".into()
+            });
+        }
+        let axes_known = reduction
+            .guards
+            .iter()
+            .all(|guard| guard.expr.terms().iter().all(|(axis, _)| *axis < phase.axes.len()));
+        self.require(axes_known, || "a guard names an axis that the phase lacks".into());
         let order = &reduction.order;
         self.require(order.run_cut >= 1 && order.runs_per_chunk >= 1, || {
             "chunks of no terms".into()
@@ -277,4 +332,23 @@ impl Checker<'_> {
             self.require(fits, || format!("rows along i{axis}"));
         }
     }
+}
+
+/// Whether the result of the reduction is among the operands of some expressions, however deep. Operands stand before their users.
+fn reads_reduced(phase: &Phase, from: &[ExprId]) -> bool {
+    let mut wanted = vec![false; phase.exprs.len()];
+    from.iter().for_each(|id| wanted[id.index()] = true);
+    for (id, node) in phase.exprs.iter().rev() {
+        if !wanted[id.index()] {
+            continue;
+        }
+        if node.expr == Expr::Reduced {
+            return true;
+        }
+        let operands = node.expr.operands().into_iter();
+        operands
+            .filter(|operand| operand.index() < id.index())
+            .for_each(|operand| wanted[operand.index()] = true);
+    }
+    false
 }
