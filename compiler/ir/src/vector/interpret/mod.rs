@@ -19,7 +19,7 @@ use super::data::*;
 use super::memory::{Memory, RegionId};
 use super::print::statement_text;
 use super::verify::{VerifyError, verify};
-use crate::entity::{EntityRef, IndexVec};
+use crate::entity::IndexVec;
 
 pub use self::run::Fault;
 

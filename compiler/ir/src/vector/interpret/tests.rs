@@ -1,4 +1,5 @@
 use super::*;
+use crate::entity::EntityRef;
 use crate::vector::parse;
 
 fn floats(values: &[f32]) -> Vec<u8> {
