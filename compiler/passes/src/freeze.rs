@@ -6,8 +6,10 @@
 //! Cost: O(nodes). Source: chunks of 256 terms bound the rounding error of long sums (Blanchard, Higham and Mary 2020, blocked
 //!       summation).
 //!
+//! ```text
 //! before:  %2 = contract sum [i0 < batch, i1 < 10, i2 < 64] %0[i0, i2] * %1[i2, i1]    %4 = mul %2, %3    %5 = add %4, %2
 //! after:   %2 = contract .. order chain(run 64, runs 4)                                %5 = fma %2, %3, %2
+//! ```
 //!
 //! # Orders
 //! *Lanes* are for reductions along the unit-stride last axis of all operands, where a chain would be a dependent sum over the lanes of a

@@ -6,10 +6,12 @@
 //! Cost: a constant number of new nodes for each node between `wrt` and the outputs.
 //! Source: Griewank and Walther, "Evaluating Derivatives", 2nd edition, chapter 3 (reverse mode).
 //!
+//! ```text
 //! before:  %2 = mul %0, %0    %3 = exp %2
 //! after:   %4 = const 1    %5 = mul %4, %3    %6 = mul %5, %0    %7 = mul %5, %0    %8 = add %6, %7
+//! ```
 //!
-//! The rules are one table in [`rules`]; this file decides which nodes they are applied to and adds up what they give.
+//! The rules are one table in `rules`; this file decides which nodes they are applied to and adds up what they give.
 //! Kinks: `|x|` and `relu` have slope 0 or that of the operand taken; see the table.
 
 mod rules;

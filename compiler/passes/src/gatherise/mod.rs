@@ -5,15 +5,17 @@
 //! Why: the adjoint of a read is a write (`dx[i*s + u - p] += ..`), and so is a transposed convolution. A back end that gathers needs
 //!      no scatter, no atomic additions, and each output has one owner and one frozen order of terms.
 //! Cost: a handful of substitutions for each contraction; the result does no more work than the write form, save in the last
-//!       two cases of [`solve`].
+//!       two cases of `solve`.
 //! Source: a change of variables as in Feautrier's dependence analysis; the residues are the sub-pixel phases of strided convolutions.
 //!
+//! ```text
 //! before:  dx[n, i + u] += dy[n, i] * w[u]                          (n, i, u)
 //! after:   dx[n, h]      = sum over u of dy[n, h - u, else skip] * w[u]
 //!
 //! before:  dx[2*i + u - 1] += dy[i] * w[u]                          (i, u), u < 3
 //! after:   t[q, r]       = sum over v of dy[q - v, else skip] * w[2*v + r, else skip]      r < 2: the residue of h + 1
 //!          dx[h]         = reshape(t)[h + 1]
+//! ```
 //!
 //! Reduction axes that are left are put in canonical order: the batch first, then by the distance from the last axis of the operands,
 //! farthest first, so that the innermost axis walks along memory.

@@ -8,8 +8,10 @@
 //! Cost: O(nodes) a sweep, and as many sweeps as rules enable each other, in practice two or three.
 //! Source: the rules follow from IEEE 754 and from composing affine maps; value numbering is as old as compilers (Cocke 1970).
 //!
+//! ```text
 //! before:  %2 = view %0[i1, i0]    %3 = view %2[i1, i0]    %4 = mul %3, 1    %5 = add %4, %4
 //! after:   %1 = add %0, %0
+//! ```
 
 pub(crate) mod guards;
 
