@@ -53,9 +53,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         target.name()
     ))?;
     output::line(format_args!("threads        {threads} that this process may use"))?;
-    output::line(format_args!(
-        "peak           {one:.0} GFLOP/s on 1 thread, {all:.0} on {threads}"
-    ))?;
+    let on_all = if threads > 1 { format!(", {all:.0} on {threads}") } else { String::new() };
+    output::line(format_args!("peak           {one:.0} GFLOP/s on 1 thread{on_all}"))?;
     output::line(format_args!("numerics       version {}", dlc_abi::NUMERICS_VERSION))?;
     output::line("data           digits: built in")?;
     output::line(format_args!("               fashion-mnist: {fashion}"))?;

@@ -58,10 +58,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         flops / 1e6
     ))?;
     output::line(format_args!(
-        "memory: {} of parameters and state, {} for a step on {} threads",
+        "memory: {} of parameters and state, {} for a step ({})",
         mib(kept),
         mib(memory),
-        net.session().threads()
+        match net.session().threads() {
+            1 => "1 thread".to_owned(),
+            threads => format!("{threads} threads"),
+        }
     ))?;
     Ok(Outcome::Done)
 }
@@ -107,7 +110,7 @@ fn weight_table(program: &ModelProgram) -> Table {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_HORIZONTAL_ONLY).set_header(header);
+    table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
     table
 }
 
