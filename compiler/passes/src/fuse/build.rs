@@ -1,6 +1,6 @@
 //! Builds one phase for every stored value: its expression, inlined down to loads.
 
-use super::roots::Roots;
+use super::roots::{Roots, stays_inside};
 use crate::pass::PassError;
 use dlc_abi::{BufferRole, Dim, ElemType, SegmentKind};
 use dlc_ir::affine::Affine;
@@ -270,7 +270,13 @@ impl Lowering<'_, '_> {
         let mut factors = Vec::new();
         for read in &contract.reads {
             let factor = if self.builder.roots.is_stored(read.value) {
-                self.load(read.value, read.subs.clone(), read.fill)?
+                // Where only a guard keeps the read inside, the term that the guard excludes must not be loaded either.
+                let shape = &self.builder.graph.nodes[read.value].shape;
+                let fill = match read.fill {
+                    Fill::InRange if !stays_inside(contract, read, shape) => Fill::Skip,
+                    fill => fill,
+                };
+                self.load(read.value, read.subs.clone(), fill)?
             } else {
                 self.inline(read.value, &read.subs)?
             };
@@ -315,7 +321,7 @@ impl Lowering<'_, '_> {
             Op::Extent(dim) => Expr::Extent(*dim),
             Op::Random { seed, step, draw } => {
                 let (seed, step) = (self.inline(*seed, &[])?, self.inline(*step, &[])?);
-                let element = flat_index(&node.shape, at)?;
+                let element = flat_index(node, at)?;
                 Expr::Random { seed, step, draw: *draw, element }
             }
             Op::Unary(op, a) => Expr::Unary(*op, self.inline(*a, at)?),
@@ -352,17 +358,18 @@ impl Lowering<'_, '_> {
 }
 
 /// Row-major number of the element at `at`. Only the first extent may follow the batch, so the strides are fixed.
-fn flat_index(shape: &[Dim], at: &[Affine]) -> Result<Affine, PassError> {
+fn flat_index(node: &dlc_ir::graph::Node, at: &[Affine]) -> Result<Affine, PassError> {
     let mut flat = Affine::constant(0);
-    for (axis, (extent, sub)) in shape.iter().zip(at).enumerate() {
+    for (axis, (extent, sub)) in node.shape.iter().zip(at).enumerate() {
         let extent = match (axis, extent.as_fixed()) {
             (_, Some(extent)) => extent,
             (0, None) => 0,
             (_, None) => {
-                return Err(PassError::bug(
-                    "fuse",
-                    "a random draw whose inner extent follows the batch",
-                ));
+                return Err(PassError::Unsupported {
+                    name: node.origin.name.clone(),
+                    message: "random numbers whose batch is not the first axis; draw them with the batch first and transpose"
+                        .to_owned(),
+                });
             }
         };
         flat = flat.times(extent).plus(sub);

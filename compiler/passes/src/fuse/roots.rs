@@ -1,5 +1,6 @@
 //! Which values get a buffer, and which are computed inside the phases that use them.
 
+use dlc_abi::Dim;
 use dlc_ir::entity::EntityRef;
 use dlc_ir::graph::{BinaryOp, Contract, Fill, Graph, NodeId, Op, Read, UnaryOp};
 
@@ -124,16 +125,19 @@ fn demanded_by_users(graph: &Graph) -> Vec<bool> {
 
 /// Whether the user `id` can only read `operand` from memory.
 fn must_be_stored(graph: &Graph, roots: &Roots, cost: &[u32], id: NodeId, operand: NodeId) -> bool {
-    if roots.is_stored(operand) || is_free(&graph.nodes[operand].op) {
+    if roots.is_stored(operand) {
         return false;
     }
     let anchored = roots.anchor(operand).is_some();
+    let shape = &graph.nodes[operand].shape;
     match &graph.nodes[id].op {
         Op::View { fill, .. } => anchored || *fill != Fill::InRange,
         Op::Contract(contract) => contract.reads.iter().any(|read| {
             read.value == operand
                 && (anchored
+                    // What lies outside is not the value: only a load knows the difference.
                     || read.fill != Fill::InRange
+                    || !stays_inside(contract, read, shape)
                     || (inline_cost(roots, cost, operand) > 0 && !reads_once(contract, read)))
         }),
         Op::Reshape(_) | Op::Gather(_) => true,
@@ -151,9 +155,16 @@ fn must_be_stored(graph: &Graph, roots: &Roots, cost: &[u32], id: NodeId, operan
     }
 }
 
-/// Values that cost nothing to compute wherever they are needed.
-fn is_free(op: &Op) -> bool {
-    matches!(op, Op::Const(_) | Op::Iota { .. } | Op::Extent(_))
+/// Whether the subscripts of a read stay inside the operand for every point of the space, whatever the guards say. Extents are affine in the
+/// batch, so what holds at two batch sizes holds between them.
+pub fn stays_inside(contract: &Contract, read: &Read, shape: &[Dim]) -> bool {
+    [1, 1 << 20].into_iter().all(|batch| {
+        let extents: Vec<i64> = contract.space.iter().map(|dim| dim.at(batch).max(1)).collect();
+        read.subs.iter().zip(shape).all(|(sub, dim)| {
+            let (low, high) = sub.range(&extents);
+            low >= 0 && high < dim.at(batch)
+        })
+    })
 }
 
 /// Whether every element of the operand is read at most once, so that computing it inside the loop repeats nothing.

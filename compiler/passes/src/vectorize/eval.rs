@@ -575,14 +575,64 @@ impl Emitter<'_> {
         }
     }
 
-    /// `floor(a / b)` of `i32` lanes. The quotient of two 32-bit integers in double precision is never rounded across an integer: it is
-    /// at least 2^-31 away from the next one and its rounding error is below 2^-21 of that.
+    /// `floor(a / b)` of integer lanes.
     fn floor_div(&mut self, a: Val, b: Val) -> Val {
+        match self.fb.ty(a) {
+            Type::Vec { elem: Elem::I64, lanes } => self.floor_div_i64(a, b, lanes),
+            _ => self.floor_div_i32(a, b),
+        }
+    }
+
+    /// The quotient of two 32-bit integers in double precision is never rounded across an integer: it is at least 2^-31 away from the next
+    /// one and its rounding error is below 2^-21 of that.
+    fn floor_div_i32(&mut self, a: Val, b: Val) -> Val {
         let a = self.fb.inst(Inst::Convert(Elem::F64, a));
         let b = self.fb.inst(Inst::Convert(Elem::F64, b));
         let quotient = self.fb.binary(VecBinary::Div, a, b);
         let quotient = self.fb.inst(Inst::Unary(VecUnary::Floor, quotient));
         self.fb.inst(Inst::Convert(Elem::I32, quotient))
+    }
+
+    /// No target divides 64-bit lanes, so each lane goes through a scalar division of magnitudes.
+    fn floor_div_i64(&mut self, a: Val, b: Val, lanes: u8) -> Val {
+        let ty = self.fb.ty(a);
+        let iota = self.fb.inst(Inst::Iota { ty });
+        let mut result = self.fb.int_lanes(ty, 0);
+        for lane in 0..lanes {
+            let [(a, a_negative), (b, b_negative)] = [a, b].map(|value| {
+                let value = if lanes == 1 { value } else { self.fb.inst(Inst::Lane(value, lane)) };
+                let value = self.fb.inst(Inst::IntFromLane(value));
+                self.magnitude(value)
+            });
+            // Lanes that do not exist may hold a zero, which must not be divided by.
+            let one = self.fb.int(1);
+            let b = self.fb.int_op(IntOp::Max, b, one);
+            let quotient = self.fb.int_op(IntOp::Div, a, b);
+            let whole = self.fb.int_op(IntOp::Mul, quotient, b);
+            let rest = self.fb.int_op(IntOp::Sub, a, whole);
+            let exact = self.fb.int_op(IntOp::Min, rest, one);
+            // With different signs: -(quotient + (rest > 0)); otherwise the quotient.
+            let same = self.fb.int_op(IntOp::Equal, a_negative, b_negative);
+            let differ = self.fb.int_op(IntOp::Sub, one, same);
+            let up = self.fb.int_op(IntOp::Mul, differ, exact);
+            let quotient = self.fb.iadd(quotient, up);
+            let twice = self.fb.imul_const(differ, 2);
+            let sign = self.fb.int_op(IntOp::Sub, one, twice);
+            let value = self.fb.int_op(IntOp::Mul, quotient, sign);
+            let value = self.fb.inst(Inst::Splat { ty, value });
+            let number = self.fb.int_lanes(ty, i64::from(lane));
+            let here = self.fb.inst(Inst::Compare(Compare::Eq, iota, number));
+            result = self.fb.inst(Inst::Select { mask: here, a: value, b: result });
+        }
+        result
+    }
+
+    /// The absolute value of an Int, and 1 if it was negative.
+    fn magnitude(&mut self, value: Val) -> (Val, Val) {
+        let zero = self.fb.int(0);
+        let negative = self.fb.int_op(IntOp::Less, value, zero);
+        let opposite = self.fb.int_op(IntOp::Sub, zero, value);
+        (self.fb.int_op(IntOp::Max, value, opposite), negative)
     }
 
     fn compare(&mut self, op: GraphCompare, a: Val, b: Val) -> Val {
