@@ -190,6 +190,14 @@ struct Evaluation<'a, T, F: Fold<T>> {
     fold: PhantomData<F>,
 }
 
+/// The elements that a read gives along a piece of a line.
+enum Operand<'s, T> {
+    /// The same for all.
+    One(T),
+    /// Side by side.
+    Slice(&'s [T]),
+}
+
 /// Copies of operands that do not lie side by side.
 struct Scratch<T> {
     operands: [Vec<T>; 2],
@@ -233,7 +241,7 @@ impl<'a, T: Number, F: Fold<T>> Evaluation<'a, T, F> {
         }
     }
 
-    /// The elements that a read gives along a piece, side by side.
+    /// The elements that a read gives along a piece.
     fn operand<'s>(
         &'s self,
         read: usize,
@@ -241,31 +249,28 @@ impl<'a, T: Number, F: Fold<T>> Evaluation<'a, T, F> {
         axis: Option<usize>,
         piece: Piece,
         scratch: &'s mut Vec<T>,
-    ) -> &'s [T] {
+    ) -> Operand<'s, T> {
+        if !piece.inside[read] {
+            return Operand::One(self.fills[read]);
+        }
         let n = (piece.end - piece.start) as usize;
-        if read < self.n_reads && piece.inside[read] {
-            let stride = self.walk.stride(read, axis);
-            let first = (place.offsets[read] + piece.start * stride) as usize;
-            let data = self.data[read];
-            if stride == 1 || n == 1 {
-                return &data[first..first + n];
-            }
-            scratch.clear();
-            if stride == 0 {
-                scratch.resize(n, data[first]);
-            } else {
+        let stride = self.walk.stride(read, axis);
+        let first = (place.offsets[read] + piece.start * stride) as usize;
+        let data = self.data[read];
+        match stride {
+            0 => Operand::One(data[first]),
+            1 => Operand::Slice(&data[first..first + n]),
+            _ => {
+                scratch.clear();
                 let mut at = first as i64;
                 scratch.extend((0..n).map(|_| {
                     let element = data[at as usize];
                     at += stride;
                     element
                 }));
+                Operand::Slice(scratch)
             }
-        } else {
-            scratch.clear();
-            scratch.resize(n, self.fills[read]);
         }
-        scratch
     }
 
     /// Takes one term for all outputs of a line.
@@ -281,25 +286,46 @@ impl<'a, T: Number, F: Fold<T>> Evaluation<'a, T, F> {
         let [first, second] = &mut scratch.operands;
         self.walk.pieces(place, axis, n, |piece| {
             let a = self.operand(0, place, axis, piece, first);
-            let target = &mut acc[piece.start as usize..piece.end as usize];
-            if self.n_reads == 1 {
-                for (acc, &a) in target.iter_mut().zip(a) {
-                    *acc = F::step(*acc, a, a, index);
+            let b = match self.n_reads {
+                1 => Operand::One(T::ZERO),
+                _ => self.operand(1, place, axis, piece, second),
+            };
+            let line = acc[piece.start as usize..piece.end as usize].iter_mut();
+            match (a, b) {
+                (Operand::One(a), Operand::One(b)) => {
+                    line.for_each(|acc| *acc = F::step(*acc, a, b, index));
                 }
-            } else {
-                let b = self.operand(1, place, axis, piece, second);
-                for ((acc, &a), &b) in target.iter_mut().zip(a).zip(b) {
-                    *acc = F::step(*acc, a, b, index);
+                (Operand::One(a), Operand::Slice(b)) => {
+                    line.zip(b).for_each(|(acc, &b)| *acc = F::step(*acc, a, b, index));
+                }
+                (Operand::Slice(a), Operand::One(b)) => {
+                    line.zip(a).for_each(|(acc, &a)| *acc = F::step(*acc, a, b, index));
+                }
+                (Operand::Slice(a), Operand::Slice(b)) => {
+                    line.zip(a.iter().zip(b))
+                        .for_each(|(acc, (&a, &b))| *acc = F::step(*acc, a, b, index));
                 }
             }
         });
+    }
+
+    /// The output axis to compute together: long, and with operands that lie side by side along it.
+    fn line_axis(&self, n_out: usize) -> Option<usize> {
+        let worth = |axis: usize| {
+            let strided = (0..self.n_reads)
+                .filter(|&read| self.walk.stride(read, Some(axis)).unsigned_abs() > 1)
+                .count();
+            // Beyond this length the price of a term is spread thin enough.
+            self.extents[axis].min(64) * 2 / (2 + strided as i64)
+        };
+        (0..n_out).max_by_key(|&axis| (worth(axis), axis))
     }
 
     /// Normal form: line by line, each in its order.
     fn ordered(self, contract: &Contract, n_out: usize) -> Result<Vec<F::Acc>, InterpretError> {
         let n: i64 = self.shape.iter().product();
         let mut out = vec![F::start(); n as usize];
-        let axis = (0..n_out).max_by_key(|&axis| (self.extents[axis], axis));
+        let axis = self.line_axis(n_out);
         let line = axis.map_or(1, |axis| self.extents[axis]);
         let order = contract.order.unwrap_or(OPEN_ORDER);
         let out_strides = strides(&self.shape);
@@ -339,16 +365,18 @@ impl<'a, T: Number, F: Fold<T>> Evaluation<'a, T, F> {
             self.walk.go(point, &mut place);
             self.walk.pieces(&place, axis, line, |piece| {
                 let a = self.operand(0, &place, axis, piece, &mut first);
-                let b = if self.n_reads == 2 {
-                    self.operand(1, &place, axis, piece, &mut second)
-                } else {
-                    a
+                let b = match self.n_reads {
+                    1 => Operand::One(T::ZERO),
+                    _ => self.operand(1, &place, axis, piece, &mut second),
                 };
-                let mut at = place.offsets[written] + piece.start * stride;
-                for (&a, &b) in a.iter().zip(b) {
-                    let target = &mut out[at as usize];
-                    *target = F::step(*target, a, b, 0);
-                    at += stride;
+                let at = |operand: &Operand<T>, n: usize| match operand {
+                    Operand::One(element) => *element,
+                    Operand::Slice(elements) => elements[n],
+                };
+                let first = place.offsets[written] + piece.start * stride;
+                for n in 0..(piece.end - piece.start) as usize {
+                    let target = &mut out[(first + n as i64 * stride) as usize];
+                    *target = F::step(*target, at(&a, n), at(&b, n), 0);
                 }
             });
             Ok(())
