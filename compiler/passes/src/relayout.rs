@@ -85,8 +85,9 @@ fn copy_of(
         order.push(at);
     }
     let shape: Vec<Dim> = order.iter().map(|&axis| windows[axis].1).collect();
+    let name = unique_name(buffers, format!("{} for {}", buffers[buffer].name, phase.name));
     let copy = buffers.push(Buffer {
-        name: format!("{} for {}", buffers[buffer].name, phase.name),
+        name,
         role: BufferRole::Temporary,
         elem: buffers[buffer].elem,
         layout: Layout::row_major(shape.len()),
@@ -115,6 +116,14 @@ fn copy_of(
         schedule: Schedule::default(),
         barrier_before: false,
     })
+}
+
+/// The name, with a number behind it if it is taken.
+fn unique_name(buffers: &IndexVec<BufferId, Buffer>, wanted: String) -> String {
+    let taken = |name: &str| buffers.values().any(|buffer| buffer.name == name);
+    let numbered = (2..).map(|number| format!("{wanted}#{number}"));
+    let name = std::iter::once(wanted.clone()).chain(numbered).find(|name| !taken(name));
+    name.expect("there are more numbers than buffers")
 }
 
 fn has_unit_stride(buffer: &Buffer, max_batch: i64, subs: &[Affine], axis: usize) -> bool {

@@ -336,8 +336,11 @@ impl Evaluator<'_> {
         for shard in 0..shards {
             let mut ranges = whole.clone();
             if let Some(axis) = reduction.order.shard_axis {
-                let extent = ranges[axis - n_space].1;
-                ranges[axis - n_space] = (extent * shard / shards, extent * (shard + 1) / shards);
+                // Shards are cut between examples; what is beyond multiples of the batch belongs to the last.
+                let dim = self.phase.axes[axis];
+                let cut = |shard: i64| dim.batch_factor * (self.batch * shard / shards);
+                let end = if shard + 1 == shards { dim.at(self.batch) } else { cut(shard + 1) };
+                ranges[axis - n_space] = (cut(shard), end);
             }
             let sum = match reduction.order.kind {
                 OrderKind::Chain => self.chain(memory, reduction, point, &ranges, None)?,

@@ -1,9 +1,10 @@
 //! Emits a tile with its reduction, in the frozen order: shards, chunks, chains, lanes.
 
 use super::eval::{At, Cache};
-use super::kernel::{Emitter, Env, Len, Tile, is_lanes_order};
+use super::kernel::{Emitter, Env, Len, Param, Tile, is_lanes_order};
 use super::stack::Stack;
 use crate::pass::PassError;
+use dlc_abi::Dim;
 use dlc_ir::graph::{Combine, Order};
 use dlc_ir::tile::{Expr, ExprId};
 use dlc_ir::vector::{Compare, Elem, FoldOp, Inst, IntOp, MaskOp, Type, Val, VecBinary};
@@ -97,18 +98,17 @@ impl Emitter<'_> {
         let folded_ty = if is_lanes_order(self.phase) { self.vec_type(elem, 1) } else { ty };
         let stack = self.new_stack(vec![folded_ty; n], shards, &mut offset);
         let extent = self.phase.axes[axis];
-        let length = self.extent(extent);
         let trip = self.fb.int(shards);
         let depth = self.fb.int(0);
         let open = self.fb.open_loop(trip, &[depth]);
         let (shard, depth) = (open.iv, open.params[0]);
-        let low = self.shard_bound(length, shard, shards);
+        let low = self.shard_bound(extent, shard, shards);
         let next = self.fb.iadd_const(shard, 1);
-        let high = self.shard_bound(length, next, shards);
+        let high = self.shard_bound(extent, next, shards);
         let count = self.fb.int_op(IntOp::Sub, high, low);
         let mut lens = self.reduction_lens();
-        let max = lens[axis - self.phase.n_space].max();
-        lens[axis - self.phase.n_space] = Len::Dynamic(count, (max + shards - 1) / shards);
+        let most_examples = (self.program.max_batch + shards - 1) / shards;
+        lens[axis - self.phase.n_space] = Len::Dynamic(count, extent.at(most_examples));
         let env = self.shifted_by(env, axis, low);
         let sums = self.shard(&env, &term_tile, &lens, ty, n, &mut offset)?;
         let sums = self.folded(sums);
@@ -118,10 +118,20 @@ impl Emitter<'_> {
         Ok(self.total(&stack, depth, &zeros))
     }
 
-    /// `floor(length * shard / shards)`.
-    fn shard_bound(&mut self, length: Val, shard: Val, shards: i64) -> Val {
-        let product = self.fb.int_op(IntOp::Mul, length, shard);
-        self.divided(product, shards)
+    /// Where a shard begins: shards are cut between examples, `floor(batch * shard / shards)` of them, and what an extent has beyond
+    /// multiples of the batch belongs to the last.
+    fn shard_bound(&mut self, extent: Dim, shard: Val, shards: i64) -> Val {
+        let batch = self.param(Param::Batch);
+        let product = self.fb.int_op(IntOp::Mul, batch, shard);
+        let examples = self.divided(product, shards);
+        let elements = self.fb.imul_const(examples, extent.batch_factor);
+        if extent.constant == 0 {
+            return elements;
+        }
+        let last = self.fb.int(shards);
+        let is_end = self.fb.int_op(IntOp::Equal, shard, last);
+        let rest = self.fb.imul_const(is_end, extent.constant);
+        self.fb.iadd(elements, rest)
     }
 
     /// Lengths of the reduction axes.
