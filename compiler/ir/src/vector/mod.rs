@@ -19,6 +19,20 @@
 //!
 //! Kernels and phases are called as `extern "C" fn(args: *const i64)`, with one 64-bit word for each
 //! parameter; a segment is a [`dlc_abi::SegmentFn`]. Kernels call nothing.
+//!
+//! A loop without iterations gives its initial values. The values carried into the next iteration are all taken before any is
+//! replaced, so they may change places.
+//!
+//! # What has no meaning
+//! Targets differ in these, so no program may do them; the interpreter stops with a [`Fault`]: an access that leaves its
+//! buffer, a conversion of a float (NaN too) that does not fit the integer, a scalar division of a negative number or by a number
+//! that is not positive, a scalar shift outside 0 to 63, and a power outside the range of [`Inst::ScalePow2`]. Bits
+//! of a NaN must not reach an integer that decides anything.
+//!
+//! # Tools
+//! [`FunctionBuilder`] makes functions. `Display` of a [`Module`] prints the text that [`parse()`] reads back, with
+//! values renumbered densely. [`verify()`] checks the laws, all at once. [`Interpreter`] runs everything on checked
+//! [`Memory`], segments part by part with a check for races.
 
 mod build;
 mod data;

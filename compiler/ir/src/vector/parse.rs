@@ -1,7 +1,7 @@
 //! Reads the text of vector IR back; [`super::print`](super::print_function) shows its form.
 //!
 //! Lines are independent: `//` starts a comment, empty lines are skipped. Values keep the numbers they have in the
-//! text. The parser checks form only; what the text says is checked by [`super::verify`].
+//! text. The parser checks form only; what the text says is checked by [`super::verify()`].
 
 use super::data::*;
 use super::ops::Named;

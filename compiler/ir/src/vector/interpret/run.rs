@@ -195,30 +195,15 @@ fn inst_step(
             };
         }
         Inst::IntFromLane(a) => {
-            frame.ints[to] = match File::of(arg) {
-                File::Lanes64 => frame.lanes64[a.index()][0] as i64,
-                File::Lanes32 | File::Ints | File::Masks => {
-                    i64::from(frame.lanes32[a.index()][0] as i32)
-                }
-            };
+            let bits = lane_bits(frame, arg, a.index(), 0);
+            let wide = File::of(arg) == File::Lanes64;
+            frame.ints[to] = if wide { bits as i64 } else { i64::from(bits as i32) };
         }
         Inst::Const { bits, .. } => spread(frame, ty, to, bits),
-        Inst::Iota { .. } => {
-            for i in 0..n {
-                match File::of(ty) {
-                    File::Lanes64 => frame.lanes64[to][i] = i as u64,
-                    File::Lanes32 | File::Ints | File::Masks => frame.lanes32[to][i] = i as u32,
-                }
-            }
-        }
+        Inst::Iota { .. } => set_bits(frame, File::of(ty), to, std::array::from_fn(|i| i as u64)),
         Inst::Splat { value, .. } => spread(frame, ty, to, frame.ints[value.index()] as u64),
         Inst::SplatLane { value, .. } => {
-            let bits = match File::of(ty) {
-                File::Lanes64 => frame.lanes64[value.index()][0],
-                File::Lanes32 | File::Ints | File::Masks => {
-                    u64::from(frame.lanes32[value.index()][0])
-                }
-            };
+            let bits = lane_bits(frame, ty, value.index(), 0);
             spread(frame, ty, to, bits);
         }
         Inst::Load { storage, ref addr, mask, .. } => {
@@ -233,23 +218,11 @@ fn inst_step(
         }
         Inst::Gather { storage, ref addr, index, mask, .. } => {
             let mask = mask.map_or(all(n), |mask| frame.masks[mask.index()]);
-            let at = address(frame, addr);
-            let index = i32::get(frame, index.index());
-            let mut bits = [0; 16];
-            for i in (0..n).filter(|i| mask >> i & 1 == 1) {
-                let at = at.wrapping_add(i64::from(index[i]).wrapping_mul(storage.bytes()));
-                bits[i] = decode(storage, memory.read(at, storage.bytes() as usize)?);
-            }
+            let bits = gather(frame, memory, storage, addr, index.index(), n, mask)?;
             set_bits(frame, File::of(ty), to, bits);
         }
         Inst::Mask(op, a, b) => {
-            let (a, b) = (frame.masks[a.index()], frame.masks[b.index()]);
-            frame.masks[to] = match op {
-                MaskOp::And => a & b,
-                MaskOp::Or => a | b,
-                MaskOp::Xor => a ^ b,
-                MaskOp::AndNot => a & !b,
-            };
+            frame.masks[to] = mask_op(op, frame.masks[a.index()], frame.masks[b.index()]);
         }
         Inst::MaskNot(a) => frame.masks[to] = !frame.masks[a.index()] & all(n),
         Inst::MaskFirst { count, .. } => {
@@ -276,12 +249,7 @@ fn inst_step(
         },
         Inst::Lane(a, lane) => {
             let mut bits = [0; 16];
-            bits[0] = match File::of(ty) {
-                File::Lanes64 => frame.lanes64[a.index()][usize::from(lane)],
-                File::Lanes32 | File::Ints | File::Masks => {
-                    u64::from(frame.lanes32[a.index()][usize::from(lane)])
-                }
-            };
+            bits[0] = lane_bits(frame, ty, a.index(), usize::from(lane));
             set_bits(frame, File::of(ty), to, bits);
         }
         Inst::Unary(..)
@@ -378,6 +346,43 @@ fn arithmetic(
         | Inst::Lane(..) => unreachable!("run by the caller"),
     }
     Ok(())
+}
+
+fn mask_op(op: MaskOp, a: u16, b: u16) -> u16 {
+    match op {
+        MaskOp::And => a & b,
+        MaskOp::Or => a | b,
+        MaskOp::Xor => a ^ b,
+        MaskOp::AndNot => a & !b,
+    }
+}
+
+/// Lanes of elements at `addr + index * size`; zero where the mask does not hold.
+fn gather(
+    frame: &Frame,
+    memory: &mut Memory,
+    storage: Storage,
+    addr: &Addr,
+    index: usize,
+    n: usize,
+    mask: u16,
+) -> Result<[u64; 16], Fault> {
+    let origin = address(frame, addr);
+    let index = i32::get(frame, index);
+    let mut bits = [0; 16];
+    for i in (0..n).filter(|i| mask >> i & 1 == 1) {
+        let at = origin.wrapping_add(i64::from(index[i]).wrapping_mul(storage.bytes()));
+        bits[i] = decode(storage, memory.read(at, storage.bytes() as usize)?);
+    }
+    Ok(bits)
+}
+
+/// The bits of one lane of a vector, in the low half or whole.
+fn lane_bits(frame: &Frame, ty: Type, slot: usize, lane: usize) -> u64 {
+    match File::of(ty) {
+        File::Lanes64 => frame.lanes64[slot][lane],
+        File::Lanes32 | File::Ints | File::Masks => u64::from(frame.lanes32[slot][lane]),
+    }
 }
 
 /// The low bits in every lane.
