@@ -64,8 +64,8 @@ fn joined_extent(phase: &Phase, buffers: &IndexVec<BufferId, Buffer>, axis: usiz
                     && gathers_elsewhere(subs, *axis, &mentions))
         }
         Expr::Index(index) => is_joined(index, axis, inner),
-        Expr::Random { element, .. } => is_joined(element, axis, inner),
-        Expr::Const(_)
+        Expr::Random { .. }
+        | Expr::Const(_)
         | Expr::Extent(_)
         | Expr::Reduced
         | Expr::Unary(..)
@@ -129,8 +129,8 @@ fn join(phase: &mut Phase, buffers: &mut IndexVec<BufferId, Buffer>, axis: usize
             Expr::Load { buffer, subs, .. } => reshape(buffer, subs, None),
             Expr::Gather { buffer, subs, axis, .. } => reshape(buffer, subs, Some(axis)),
             Expr::Index(index) => *index = renumber(index),
-            Expr::Random { element, .. } => *element = renumber(element),
-            Expr::Const(_)
+            Expr::Random { .. }
+            | Expr::Const(_)
             | Expr::Extent(_)
             | Expr::Reduced
             | Expr::Unary(..)

@@ -72,8 +72,8 @@ pub enum Expr {
         step: ExprId,
         /// Distinguishes the draws of a program.
         draw: u32,
-        /// The element's number in row-major order.
-        element: Affine,
+        /// `i32`: the element's number in row-major order.
+        element: ExprId,
     },
     /// The result of the phase's reduction at this point of the space.
     Reduced,
@@ -101,7 +101,7 @@ impl Expr {
             | Expr::Load { .. }
             | Expr::Reduced => Vec::new(),
             Expr::Gather { index, .. } => vec![*index],
-            Expr::Random { seed, step, .. } => vec![*seed, *step],
+            Expr::Random { seed, step, element, .. } => vec![*seed, *step, *element],
             Expr::Unary(_, a) | Expr::Convert(a) => vec![*a],
             Expr::Binary(_, a, b) | Expr::Compare(_, a, b) => vec![*a, *b],
             Expr::Select(a, b, c) | Expr::Fma(a, b, c) => vec![*a, *b, *c],

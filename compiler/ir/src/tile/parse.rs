@@ -270,7 +270,7 @@ fn expr(c: &mut Cursor) -> Parsed<Expr> {
             let draw = c.unsigned()?;
             c.expect(",")?;
             c.expect("element")?;
-            Ok(Expr::Random { seed, step, draw, element: affine(c)? })
+            Ok(Expr::Random { seed, step, draw, element: expr_ref(c)? })
         }
         "reduced" => Ok(Expr::Reduced),
         word::SELECT => Ok(Expr::Select(expr_ref(c)?, after_comma(c)?, after_comma(c)?)),

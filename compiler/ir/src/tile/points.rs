@@ -289,8 +289,11 @@ impl Evaluator<'_> {
             }
             Expr::Random { seed, step, draw, element } => {
                 let (seed, step) = (operand(memory, *seed)?, operand(memory, *step)?);
-                let (Scalar::I32(seed), Scalar::I32(step)) = (seed, step) else { mixed() };
-                let bits = uniform_24(element.eval(point) as u64, seed as u32, step as u32, *draw);
+                let element = operand(memory, *element)?;
+                let (Scalar::I32(seed), Scalar::I32(step), Scalar::I32(element)) = (seed, step, element) else {
+                    mixed()
+                };
+                let bits = uniform_24(element as u64, seed as u32, step as u32, *draw);
                 Scalar::of_float(elem, f64::from(bits) / 16_777_216.0)
             }
             Expr::Reduced => {

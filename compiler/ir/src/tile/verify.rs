@@ -205,7 +205,11 @@ impl Checker<'_> {
         let same = |ids: &[ExprId]| ids.windows(2).all(|pair| elem(pair[0]) == elem(pair[1]));
         match &node.expr {
             Expr::Const(_) | Expr::Extent(_) | Expr::Convert(_) => {}
-            Expr::Index(index) | Expr::Random { element: index, .. } => {
+            Expr::Random { .. } => {
+                let fits = operands.iter().all(|&operand| elem(operand) == ElemType::I32);
+                self.require(fits, || "seed, step and element are i32".into());
+            }
+            Expr::Index(index) => {
                 let known = index.terms().iter().all(|(axis, _)| *axis < phase.axes.len());
                 self.require(known, || "names an axis that the phase lacks".into());
             }

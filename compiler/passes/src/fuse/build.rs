@@ -5,7 +5,9 @@ use crate::pass::PassError;
 use dlc_abi::{BufferRole, Dim, ElemType, SegmentKind};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
-use dlc_ir::graph::{Contract, Fill, Graph, InputRole, NodeId, Op, OutputKind, Stage};
+use dlc_ir::graph::{
+    BinaryOp, Contract, Fill, Graph, InputRole, Literal, NodeId, Op, OutputKind, Stage,
+};
 use dlc_ir::layout::Layout;
 use dlc_ir::tile::{
     Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
@@ -285,6 +287,40 @@ impl Lowering<'_, '_> {
         Ok(Reduction { combine: contract.combine, factors, guards: contract.guards.clone(), order })
     }
 
+    /// Row-major number of the element at `at`, as an `i32`. While the extents are fixed it is an affine function of the axes; from an
+    /// extent that follows the batch outwards it is computed.
+    fn flat_index(&mut self, shape: &[Dim], at: &[Affine]) -> ExprId {
+        let mut done: Option<ExprId> = None;
+        let mut flat = Affine::constant(0);
+        for (axis, (extent, sub)) in shape.iter().zip(at).enumerate() {
+            match extent.as_fixed() {
+                Some(extent) => flat = flat.times(extent),
+                // Nothing stands before the first axis.
+                None if axis == 0 => {}
+                None => {
+                    let so_far = self.sum_of(done, std::mem::take(&mut flat));
+                    let extent = self.push(Expr::Extent(*extent), ElemType::I32);
+                    done =
+                        Some(self.push(Expr::Binary(BinaryOp::Mul, so_far, extent), ElemType::I32));
+                }
+            }
+            if let (Some(outer), Some(extent)) = (done, extent.as_fixed()) {
+                let extent = self.push(Expr::Const(Literal::Int(extent)), ElemType::I32);
+                done = Some(self.push(Expr::Binary(BinaryOp::Mul, outer, extent), ElemType::I32));
+            }
+            flat = flat.plus(sub);
+        }
+        self.sum_of(done, flat)
+    }
+
+    fn sum_of(&mut self, outer: Option<ExprId>, flat: Affine) -> ExprId {
+        let inner = self.push(Expr::Index(flat), ElemType::I32);
+        match outer {
+            Some(outer) => self.push(Expr::Binary(BinaryOp::Add, outer, inner), ElemType::I32),
+            None => inner,
+        }
+    }
+
     fn load(&mut self, id: NodeId, subs: Vec<Affine>, fill: Fill) -> Result<ExprId, PassError> {
         let buffer = self.builder.buffer(id)?;
         Ok(self.push(Expr::Load { buffer, subs, fill }, self.builder.graph.nodes[id].elem))
@@ -321,7 +357,7 @@ impl Lowering<'_, '_> {
             Op::Extent(dim) => Expr::Extent(*dim),
             Op::Random { seed, step, draw } => {
                 let (seed, step) = (self.inline(*seed, &[])?, self.inline(*step, &[])?);
-                let element = flat_index(node, at)?;
+                let element = self.flat_index(&node.shape, at);
                 Expr::Random { seed, step, draw: *draw, element }
             }
             Op::Unary(op, a) => Expr::Unary(*op, self.inline(*a, at)?),
@@ -355,24 +391,4 @@ impl Lowering<'_, '_> {
         };
         Ok(self.push(expr, elem))
     }
-}
-
-/// Row-major number of the element at `at`. Only the first extent may follow the batch, so the strides are fixed.
-fn flat_index(node: &dlc_ir::graph::Node, at: &[Affine]) -> Result<Affine, PassError> {
-    let mut flat = Affine::constant(0);
-    for (axis, (extent, sub)) in node.shape.iter().zip(at).enumerate() {
-        let extent = match (axis, extent.as_fixed()) {
-            (_, Some(extent)) => extent,
-            (0, None) => 0,
-            (_, None) => {
-                return Err(PassError::Unsupported {
-                    name: node.origin.name.clone(),
-                    message: "random numbers whose batch is not the first axis; draw them with the batch first and transpose"
-                        .to_owned(),
-                });
-            }
-        };
-        flat = flat.times(extent).plus(sub);
-    }
-    Ok(flat)
 }

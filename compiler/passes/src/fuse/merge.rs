@@ -117,7 +117,7 @@ pub fn renumber(expr: &Expr, to: impl Fn(ExprId) -> ExprId) -> Expr {
             Expr::Gather { buffer: *buffer, subs: subs.clone(), axis: *axis, index: to(*index) }
         }
         Expr::Random { seed, step, draw, element } => {
-            Expr::Random { seed: to(*seed), step: to(*step), draw: *draw, element: element.clone() }
+            Expr::Random { seed: to(*seed), step: to(*step), draw: *draw, element: to(*element) }
         }
         Expr::Unary(op, a) => Expr::Unary(*op, to(*a)),
         Expr::Binary(op, a, b) => Expr::Binary(*op, to(*a), to(*b)),

@@ -115,7 +115,7 @@ impl Emitter<'_> {
             Expr::Random { seed, step, draw, element } => {
                 let seed = self.eval(env, tile, *seed, at, cache)?;
                 let step = self.eval(env, tile, *step, at, cache)?;
-                let element = self.index_lanes(env, tile, element, at);
+                let element = self.eval(env, tile, *element, at, cache)?;
                 self.random(seed, step, *draw, element, ty)
             }
             Expr::Reduced => {

@@ -250,9 +250,9 @@ pub(super) fn index_is_used(phase: &Phase, axis: usize) -> bool {
     let mentions = |affine: &Affine| affine.coefficient(axis) != 0;
     let in_exprs = phase.exprs.values().any(|node| match &node.expr {
         Expr::Index(index) => mentions(index),
-        Expr::Random { element, .. } => mentions(element),
         Expr::Load { subs, fill, .. } => *fill != Fill::InRange && subs.iter().any(mentions),
         Expr::Gather { .. }
+        | Expr::Random { .. }
         | Expr::Const(_)
         | Expr::Extent(_)
         | Expr::Reduced
@@ -332,13 +332,13 @@ impl Emitter<'_> {
             depends[id.index()] = match &node.expr {
                 Expr::Const(_) | Expr::Extent(_) => false,
                 Expr::Index(index) => mentions(index),
-                Expr::Random { element, .. } => mentions(element),
                 Expr::Load { subs, .. } => subs.iter().any(mentions),
                 Expr::Gather { subs, index, .. } => {
                     subs.iter().any(mentions) || depends[index.index()]
                 }
                 Expr::Reduced => true,
-                Expr::Unary(..)
+                Expr::Random { .. }
+                | Expr::Unary(..)
                 | Expr::Binary(..)
                 | Expr::Compare(..)
                 | Expr::Select(..)
