@@ -2,5 +2,6 @@
 
 mod lanes;
 mod ops;
+mod random;
 #[path = "../support/mod.rs"]
 mod support;
