@@ -48,14 +48,14 @@ pub(crate) fn param_with_batch(name: &Ident, span: Span, extent: Extent) -> Diag
         format!("the shape of parameter `{}` depends on the batch", name.name),
         span,
     )
-    .label(format!("an axis has {size}"))
+    .label(format!("the extent of an axis is {size}"))
 }
 
 /// E0340.
 pub(crate) fn total_with_batch(name: &Ident, extent: Extent) -> Diagnostic {
     let size = size_words(extent.dim);
     Diagnostic::error("E0340", format!("total `{}` depends on the batch", name.name), name.span)
-        .label(format!("an axis has {size}; totals add up over batches of any size"))
+        .label(format!("the extent of an axis is {size}; totals add up over batches of any size"))
 }
 
 /// E0340.

@@ -493,6 +493,7 @@ impl Elaborator {
         for formal in &decl.formals {
             if let Err(reported) = self.bind_formal(decl, formal, &given, &lengths, span) {
                 self.bind(&formal.name.name, Value::Bad, None);
+                self.mark_sizes(formal);
                 failed = Some(reported);
             }
         }
@@ -502,6 +503,21 @@ impl Elaborator {
         self.run_wheres(decl, span)?;
         self.declare_results(decl);
         Ok(())
+    }
+
+    /// Sizes that a faulty argument should have bound are faulty as well.
+    fn mark_sizes(&mut self, formal: &Formal) {
+        let Some(TypeKind::Tensor { shape: Some(shape), .. }) = formal.ty.as_ref().map(|ty| &ty.kind) else {
+            return;
+        };
+        for dim in &shape.dims {
+            if let ast::DimKind::At { value, .. } = &dim.kind
+                && let Some(name) = value.as_name()
+                && self.frame().get(&name.name).is_none()
+            {
+                self.bind(&name.name, Value::Bad, None);
+            }
+        }
     }
 
     fn bind_formal(

@@ -114,6 +114,18 @@ impl NameLevel {
         NameLevel { path, ..Default::default() }
     }
 
+    /// Takes a name, with a number behind it where the name alone is taken.
+    fn free_name(&mut self, wanted: &str, span: Span) -> String {
+        let mut name = wanted.to_string();
+        let mut number = 2;
+        while self.taken.contains_key(&name) {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        self.taken.insert(name.clone(), span);
+        name
+    }
+
     /// `path.name`, or the name alone at the top.
     pub(crate) fn join(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
@@ -228,23 +240,14 @@ impl Elaborator {
         let mut clash = None;
         let name = match (label, binding) {
             (Some((label, span)), _) => {
-                let name = format!("{label}{turns}");
-                if let Some(&first) = level.taken.get(&name) {
-                    clash = Some((first, span));
+                let wanted = format!("{label}{turns}");
+                if let Some(&first) = level.taken.get(&wanted) {
+                    clash = Some((wanted.clone(), first, span));
                 }
-                level.taken.insert(name.clone(), span);
-                name
+                level.free_name(&wanted, span)
             }
             (None, Some(binding)) => {
-                let wanted = format!("{binding}{turns}");
-                let mut name = wanted.clone();
-                let mut number = 2;
-                while level.taken.contains_key(&name) {
-                    name = format!("{wanted}_{number}");
-                    number += 1;
-                }
-                level.taken.insert(name.clone(), Span::default());
-                name
+                level.free_name(&format!("{binding}{turns}"), Span::default())
             }
             (None, None) => loop {
                 let number = level.numbered.entry(kind.to_string()).or_insert(0);
@@ -256,8 +259,8 @@ impl Elaborator {
                 }
             },
         };
-        if let Some((first, span)) = clash {
-            self.report(diagnostics::duplicate_label(&name, span, first));
+        if let Some((label, first, span)) = clash {
+            self.report(diagnostics::duplicate_label(&label, span, first));
         }
         name
     }
