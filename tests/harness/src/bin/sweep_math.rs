@@ -1,10 +1,11 @@
 //! Compares single-precision functions with double precision over all 2^32 arguments, or every n-th.
 //!
 //! ```text
-//! cargo run --release -p dlc-harness --bin sweep_math -- [--threads N] [--stride N] [--limit X] [FUNCTION ..]
+//! cargo run --release -p dlc-harness --bin sweep_math -- [--threads N] [--stride N] [--from X] [--to X] [FUNCTION ..]
 //! ```
 //! Prints the largest error of each function in units of the last place and where it is met; fails if one is above
-//! two units. Sine and cosine are compared up to `--limit`, 1e5 without it. With
+//! two units. `--from` and `--to` bound the magnitudes, from zero to NaN without them; sine and cosine are compared
+//! up to 1e5 unless `--to` is given. With
 //! `RUSTFLAGS="-C target-feature=+fma"` the interpreters' fused multiply-add is the processor's, and the sweep
 //! takes a fraction of the time.
 
@@ -16,12 +17,13 @@ use dlc_ir::math::{UnaryMath, eval_f32};
 struct Options {
     threads: u64,
     stride: u64,
-    limit: f32,
+    from: f32,
+    to: Option<f32>,
     functions: Vec<UnaryMath>,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { threads: 2, stride: 1, limit: 1e5, functions: Vec::new() };
+    let mut options = Options { threads: 2, stride: 1, from: 0.0, to: None, functions: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = || -> Result<f64, String> {
@@ -31,7 +33,8 @@ fn options() -> Result<Options, String> {
         match arg.as_str() {
             "--threads" => options.threads = number()?.max(1.0) as u64,
             "--stride" => options.stride = number()?.max(1.0) as u64,
-            "--limit" => options.limit = number()? as f32,
+            "--from" => options.from = number()?.abs() as f32,
+            "--to" => options.to = Some(number()?.abs() as f32),
             name => {
                 let function = UnaryMath::from_name(name);
                 options.functions.push(function.ok_or(format!("no function named {name}"))?);
@@ -44,19 +47,16 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// The largest error and its argument over every `stride`-th bit pattern from `first` up to `end`.
-fn sweep(fun: UnaryMath, first: u64, end: u64, stride: u64, limit: f32) -> (f64, f32) {
+/// The largest error and its argument over every `stride`-th magnitude from bits `first` up to `end`, of both signs.
+fn sweep(fun: UnaryMath, first: u64, end: u64, stride: u64) -> (f64, f32) {
     let mut worst = (-1.0, 0.0);
-    let mut bits = first;
-    while bits < end {
-        let x = f32::from_bits(bits as u32);
-        bits += stride;
-        if matches!(fun, UnaryMath::Sin | UnaryMath::Cos) && x.is_finite() && x.abs() > limit {
-            continue;
-        }
-        let error = error_f32(eval_f32(fun, x), reference(fun, f64::from(x)));
-        if error > worst.0 {
-            worst = (error, x);
+    for bits in (first..end).step_by(stride as usize) {
+        let magnitude = f32::from_bits(bits as u32);
+        for x in [magnitude, -magnitude] {
+            let error = error_f32(eval_f32(fun, x), reference(fun, f64::from(x)));
+            if error > worst.0 {
+                worst = (error, x);
+            }
         }
     }
     worst
@@ -72,13 +72,17 @@ fn main() -> ExitCode {
     };
     let mut passed = true;
     for &fun in &options.functions {
-        let share = (1_u64 << 32) / options.threads / options.stride * options.stride;
+        let periodic = matches!(fun, UnaryMath::Sin | UnaryMath::Cos);
+        let to = options.to.or(periodic.then_some(1e5));
+        let first = u64::from(options.from.to_bits());
+        let end = to.map_or(1 << 31, |to| u64::from(to.to_bits()) + 1);
+        let share = end.saturating_sub(first) / options.threads + 1;
         let worst = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..options.threads)
                 .map(|i| {
-                    let first = i * share;
-                    let end = if i + 1 == options.threads { 1 << 32 } else { first + share };
-                    scope.spawn(move || sweep(fun, first, end, options.stride, options.limit))
+                    let first = first + i * share;
+                    let end = end.min(first + share);
+                    scope.spawn(move || sweep(fun, first, end, options.stride))
                 })
                 .collect();
             let results =
