@@ -5,15 +5,23 @@ use super::build::{Assign, Draft, StagedPhase, copy_phase};
 use dlc_abi::BufferRole;
 use dlc_ir::affine::Affine;
 use dlc_ir::graph::Fill;
-use dlc_ir::tile::{BufferId, Expr, Phase};
+use dlc_ir::tile::{Buffer, BufferId, Expr, Phase};
+use rustc_hash::FxHashMap;
 
 /// Carries out the draft's assignments.
 pub fn in_place(draft: &mut Draft) {
-    let assigns = std::mem::take(&mut draft.assigns);
+    let mut assigns = std::mem::take(&mut draft.assigns);
+    for assign in &mut assigns {
+        keep_old_value(draft, assign);
+    }
     let mut copies = Vec::new();
-    for assign in assigns {
+    // Where values now lie that took the place of a leaf: a second leaf of the same value copies from the first.
+    let mut moved: FxHashMap<BufferId, BufferId> = FxHashMap::default();
+    for mut assign in assigns {
+        assign.value = moved.get(&assign.value).copied().unwrap_or(assign.value);
         if can_write_in_place(draft, assign) {
             replace(draft, assign.value, assign.target);
+            moved.insert(assign.value, assign.target);
         } else if assign.value != assign.target {
             let phase = copy_phase(&draft.buffers, assign.value, assign.target);
             copies.push(StagedPhase { stage: assign.stage, phase });
@@ -25,6 +33,21 @@ pub fn in_place(draft: &mut Draft) {
         copy.stage = last.unwrap_or(copy.stage).max(copy.stage);
         draft.phases.push(copy);
     }
+}
+
+/// A leaf that becomes the old value of another is set aside before anything is written.
+fn keep_old_value(draft: &mut Draft, assign: &mut Assign) {
+    let old = &draft.buffers[assign.value];
+    if !matches!(old.role, BufferRole::Param | BufferRole::State) || assign.value == assign.target {
+        return;
+    }
+    let name = format!("~old {} for {}", old.name, draft.buffers[assign.target].name);
+    let kept = Buffer { name, role: BufferRole::Temporary, ..old.clone() };
+    let kept = draft.buffers.push(kept);
+    let phase = copy_phase(&draft.buffers, assign.value, kept);
+    let stage = draft.phases.first().map_or(assign.stage, |first| first.stage);
+    draft.phases.insert(0, StagedPhase { stage, phase });
+    assign.value = kept;
 }
 
 fn can_write_in_place(draft: &Draft, Assign { value, target, .. }: Assign) -> bool {
