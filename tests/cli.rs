@@ -16,7 +16,7 @@ model small(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
 train small(label: i32[batch]) {
     loss      = softmax_cross_entropy(logits, label)
     metric    accuracy(logits, label)
-    optimizer = adam(lr = 5e-3)
+    optimizer = adam(lr = 2e-2)
     batch     = 32
     epochs    = 2
 }

@@ -50,7 +50,10 @@ impl Target {
         }
         let Some(target) = Target::ALL.into_iter().find(|target| target.name() == name) else {
             let known = Target::ALL.map(Target::name).join(", ");
-            return Err(DriverError::UnknownTarget { name: name.to_owned(), known: format!("native, {known}") });
+            return Err(DriverError::UnknownTarget {
+                name: name.to_owned(),
+                known: format!("native, {known}"),
+            });
         };
         if !target.runs_here() {
             let lacks = match target {
@@ -79,6 +82,7 @@ impl Target {
 
     /// Whether this processor runs its code.
     pub fn runs_here(self) -> bool {
-        self.backends().is_ok_and(|backends| backends.kernels.runs_here() && backends.drivers.runs_here())
+        self.backends()
+            .is_ok_and(|backends| backends.kernels.runs_here() && backends.drivers.runs_here())
     }
 }

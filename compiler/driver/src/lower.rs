@@ -30,7 +30,11 @@ pub fn to_tile(graph: &Graph, max_batch: i64, target: &TargetDesc) -> Result<Pro
 }
 
 /// Vectorises a frozen graph for a target.
-pub fn to_vector(graph: &Graph, max_batch: i64, target: &TargetDesc) -> Result<VectorProgram, DriverError> {
+pub fn to_vector(
+    graph: &Graph,
+    max_batch: i64,
+    target: &TargetDesc,
+) -> Result<VectorProgram, DriverError> {
     Ok(vectorize::run(&to_tile(graph, max_batch, target)?, target)?)
 }
 

@@ -100,14 +100,19 @@ fn no_change_of_a_program_panics() {
                     }
                     1 => changed.insert(at, whole[next(whole.len())]),
                     2 => changed[at] = whole[next(whole.len())],
-                    _ => changed[at] = ["0", "1", "2", "3", "batch", "-1", "9007199254740992", "none"][next(8)],
+                    _ => {
+                        changed[at] =
+                            ["0", "1", "2", "3", "batch", "-1", "9007199254740992", "none"][next(8)]
+                    }
                 }
             }
             let (program, diagnostics, _) = elaborate(&changed.concat(), None);
             if let Some(program) = program {
                 compiled += 1;
                 for graph in support::graphs(&program) {
-                    graph.verify().unwrap_or_else(|errors| panic!("{errors:?}\n{}", changed.concat()));
+                    graph
+                        .verify()
+                        .unwrap_or_else(|errors| panic!("{errors:?}\n{}", changed.concat()));
                 }
             } else {
                 assert!(!diagnostics.is_empty(), "nothing is said about:\n{}", changed.concat());

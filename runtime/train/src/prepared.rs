@@ -162,6 +162,12 @@ impl Prepared {
         start: usize,
         batch: usize,
     ) -> Result<(), TrainError> {
+        if batch > self.max_batch() {
+            let max_batch = self.max_batch() as i64;
+            return Err(
+                dlc_exec::StepError::Batch { program: self.name(), batch, max_batch }.into()
+            );
+        }
         for index in 0..self.inputs.len() {
             let tensor = self.find(given, &self.inputs[index].name)?;
             let input = &self.inputs[index];

@@ -104,7 +104,8 @@ pub(crate) fn not_assignable(name: &str, span: Span, near: Option<String>) -> Di
 
 /// E0306.
 pub(crate) fn no_field(noun: &str, field: &str, span: Span, known: &[String]) -> Diagnostic {
-    let diagnostic = Diagnostic::error("E0306", format!("there is no part `{field}` in {noun}"), span);
+    let diagnostic =
+        Diagnostic::error("E0306", format!("there is no part `{field}` in {noun}"), span);
     if known.is_empty() {
         return diagnostic.label("there is nothing of this name in it");
     }

@@ -507,7 +507,9 @@ impl Elaborator {
 
     /// Sizes that a faulty argument should have bound are faulty as well.
     fn mark_sizes(&mut self, formal: &Formal) {
-        let Some(TypeKind::Tensor { shape: Some(shape), .. }) = formal.ty.as_ref().map(|ty| &ty.kind) else {
+        let Some(TypeKind::Tensor { shape: Some(shape), .. }) =
+            formal.ty.as_ref().map(|ty| &ty.kind)
+        else {
             return;
         };
         for dim in &shape.dims {

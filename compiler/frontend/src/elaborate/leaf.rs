@@ -260,7 +260,8 @@ impl Elaborator {
             }
             Value::Number(number) => self.number_node(*number, elem, &wanted),
             Value::Tensor(tensor)
-                if super::tensor::is_float(self.elem(tensor.node)) && !super::tensor::is_float(elem) =>
+                if super::tensor::is_float(self.elem(tensor.node))
+                    && !super::tensor::is_float(elem) =>
             {
                 let (has, wants) = (self.elem(tensor.node), elem);
                 return Err(self.report(diagnostics::element_type(

@@ -105,7 +105,9 @@ impl Elaborator {
             Ok(value) => Ok(value),
             Err(Fault::Overflow) => Err(self.report(diagnostics::overflow(span))),
             Err(Fault::ZeroDivisor) => Err(self.report(diagnostics::zero_divisor(span))),
-            Err(Fault::Batch) => Err(self.report(diagnostics::batch_dependent(span, &format!("`{}`", op.text())))),
+            Err(Fault::Batch) => {
+                Err(self.report(diagnostics::batch_dependent(span, &format!("`{}`", op.text()))))
+            }
         }
     }
 

@@ -246,9 +246,7 @@ impl Elaborator {
                 }
                 level.free_name(&wanted, span)
             }
-            (None, Some(binding)) => {
-                level.free_name(&format!("{binding}{turns}"), Span::default())
-            }
+            (None, Some(binding)) => level.free_name(&format!("{binding}{turns}"), Span::default()),
             (None, None) => loop {
                 let number = level.numbered.entry(kind.to_string()).or_insert(0);
                 *number += 1;

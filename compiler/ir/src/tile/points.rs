@@ -290,7 +290,9 @@ impl Evaluator<'_> {
             Expr::Random { seed, step, draw, element } => {
                 let (seed, step) = (operand(memory, *seed)?, operand(memory, *step)?);
                 let element = operand(memory, *element)?;
-                let (Scalar::I32(seed), Scalar::I32(step), Scalar::I32(element)) = (seed, step, element) else {
+                let (Scalar::I32(seed), Scalar::I32(step), Scalar::I32(element)) =
+                    (seed, step, element)
+                else {
                     mixed()
                 };
                 let bits = uniform_24(element as u64, seed as u32, step as u32, *draw);
