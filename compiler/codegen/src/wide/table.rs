@@ -98,10 +98,6 @@ macro_rules! machine_ops {
             imm: Imm::$imm,
             codes: &[$(Code::$code),*],
         }),*];
-
-        /// All names, for the tests.
-        #[cfg(test)]
-        pub(super) const ALL: &[Op] = &[$(Op::$name),*];
     };
 }
 
@@ -250,7 +246,6 @@ machine_ops! {
     ExtractByte Put [D X] 0 Byte [VEX_Vpextrb_r32m8_xmm_imm8 INVALID EVEX_Vpextrb_r32m8_xmm_imm8];
     ExtractWord Put [D X] 0 Byte [VEX_Vpextrw_r32m16_xmm_imm8 INVALID EVEX_Vpextrw_r32m16_xmm_imm8];
     ExtractLane32 Put [D X] 0 Byte [VEX_Vpextrd_rm32_xmm_imm8 INVALID EVEX_Vpextrd_rm32_xmm_imm8];
-    ExtractLane64 Put [R X] 0 Byte [VEX_Vpextrq_rm64_xmm_imm8 INVALID EVEX_Vpextrq_rm64_xmm_imm8];
     // Gathers: 32-bit indices.
     GatherLanes32 GatherLanes [V V V] 0 No [VEX_Vgatherdps_xmm_vm32x_xmm VEX_Vgatherdps_ymm_vm32y_ymm];
     GatherLanes64 GatherLanes [V H V] 0 No [VEX_Vgatherdpd_xmm_vm32x_xmm VEX_Vgatherdpd_ymm_vm32x_ymm];
@@ -271,13 +266,10 @@ machine_ops! {
     LaneBits64 Def [D V] 0 No [VEX_Vmovmskpd_r32_xmm VEX_Vmovmskpd_r32_ymm];
     // Scalars. Where an immediate follows, the second code is the form with a byte.
     MovGpr Def [R R] 0 No [Mov_r64_rm64];
-    MovGpr32 Def [D D] 0 No [Mov_r32_rm32];
     LoadGpr Def [R R] 0 No [Mov_r64_rm64];
     LoadGprI32 Def [R D] 0 No [Movsxd_r64_rm32];
     StoreGpr Put [R R] 0 No [Mov_rm64_r64];
     StoreGpr32 Put [D D] 0 No [Mov_rm32_r32];
-    StoreGpr16 Put [W W] 0 No [Mov_rm16_r16];
-    StoreGpr8 Put [B B] 0 No [Mov_rm8_r8];
     MovImm32 Def [D] 0 Word [Mov_r32_imm32];
     MovImmSigned Def [R] 0 Signed [Mov_rm64_imm32];
     MovImm64 Def [R] 0 Quad [Mov_r64_imm64];
@@ -300,7 +292,6 @@ machine_ops! {
     ShlImm Acc [R] 0 Byte [Shl_rm64_imm8];
     SarImm Acc [R] 0 Byte [Sar_rm64_imm8];
     ShrImm Acc [R] 0 Byte [Shr_rm64_imm8];
-    ShlImm32 Acc [D] 0 Byte [Shl_rm32_imm8];
     Shlx Def [R R R] 0 No [VEX_Shlx_r64_rm64_r64];
     Sarx Def [R R R] 0 No [VEX_Sarx_r64_rm64_r64];
     Bzhi32 Def [D D D] 0 No [VEX_Bzhi_r32_rm32_r32];

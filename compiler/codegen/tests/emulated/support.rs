@@ -14,7 +14,7 @@ const MAX_STEPS: u64 = 1_000_000_000;
 
 thread_local! {
     /// The arrays of a test, by address.
-    static HEAP: RefCell<Heap> = RefCell::new(Heap { arrays: BTreeMap::new(), next: 0x40_0000 });
+    static HEAP: RefCell<Heap> = const { RefCell::new(Heap { arrays: BTreeMap::new(), next: 0x40_0000 }) };
 }
 
 /// Arrays with untouchable space between them.
