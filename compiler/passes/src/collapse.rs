@@ -3,8 +3,11 @@
 //! Output law: no two neighbouring space axes could still be joined; every element is computed as before.
 //! Why: `relu` over [batch, 24, 24, 20] is one loop over batch * 11520 elements, without a tail for every 20.
 //! Cost: O(axes * expressions).
+//!
+//! ```text
 //! before:  space [batch, 24, 24, 20]  load x[i0, i1, i2, i3]
 //! after:   space [11520*batch]        load x'[i0], x' being x under another shape
+//! ```
 
 use dlc_abi::Dim;
 use dlc_ir::affine::Affine;

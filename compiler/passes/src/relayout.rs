@@ -3,8 +3,11 @@
 //! Output law: the loads of such a phase that are plain loads have no fill, and stride 0 or 1 along the axis of the lanes.
 //! Why: a product reads each element many times, so one copy pays; the copy is blocked 16 x 16 and costs about 2 % of a product with 128 rows.
 //! Cost: O(phases); copies the operand once a step.
+//!
+//! ```text
 //! before:  dx[i0, i1] = sum[i2] dy[i0, i2] * w[i1, i2]
 //! after:   w'[i0, i1] = w[i1, i0];  dx[i0, i1] = sum[i2] dy[i0, i2] * w'[i2, i1]
+//! ```
 
 use dlc_abi::{BufferRole, Dim};
 use dlc_ir::affine::Affine;

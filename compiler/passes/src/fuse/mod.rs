@@ -5,8 +5,11 @@
 //!             temporaries have no place in the arena yet and phases no schedule.
 //! Why: an epilogue needs no extra pass over memory: for `relu(x·w + b)` with n outputs, traffic on them falls from 5n to n.
 //! Cost: O(nodes + edges), but for values that are cheap enough to compute again.
+//!
+//! ```text
 //! before:  %3 = contract x, w    %4 = add %3, b    %5 = max 0, %4
 //! after:   phase { reduce x*w; add b; max 0; store }
+//! ```
 
 mod assign;
 mod build;
