@@ -12,12 +12,9 @@
 //! before:  dx[n, i + u] += dy[n, i] * w[u]                          (n, i, u)
 //! after:   dx[n, h]      = sum over u of dy[n, h - u, else skip] * w[u]
 //!
-//!
-//! ```text
 //! before:  dx[2*i + u - 1] += dy[i] * w[u]                          (i, u), u < 3
 //! after:   t[q, r]       = sum over v of dy[q - v, else skip] * w[2*v + r, else skip]      r < 2: the residue of h + 1
 //!          dx[h]         = reshape(t)[h + 1]
-//! ```
 //! ```
 //!
 //! Reduction axes that are left are put in canonical order: the batch first, then by the distance from the last axis of the operands,
