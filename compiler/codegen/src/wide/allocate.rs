@@ -72,7 +72,7 @@ struct Round {
     /// Union-find over registers; classes are named by their smallest member's root.
     parent: Vec<u32>,
     regs: Vec<RegInfo>,
-    segments: Vec<Segments>,
+    segments: Segments,
     weights: Vec<f32>,
     assigned: Vec<Option<u8>>,
     spilled: Vec<usize>,
@@ -83,7 +83,7 @@ impl Round {
         let mut ranges = liveness::ranges(code);
         for (index, slot) in slots.iter().enumerate() {
             if slot.is_some() {
-                ranges.segments[index].clear();
+                ranges.segments.clear(index);
             }
         }
         let mut round = Round {
@@ -116,13 +116,12 @@ impl Round {
         let (a, b) = (self.find(dst.index()), self.find(src.index()));
         if a == b
             || self.regs[a].class != self.regs[b].class
-            || liveness::overlap(&self.segments[a], &self.segments[b])
+            || liveness::overlap(self.segments.of(a), self.segments.of(b))
         {
             return;
         }
         let (root, other) = (a.min(b), a.max(b));
-        self.segments[root] = liveness::union(&self.segments[a], &self.segments[b]);
-        self.segments[other].clear();
+        self.segments.unite(root, other);
         self.weights[root] = self.weights[a] + self.weights[b];
         self.regs[root].width = self.regs[a].width.max(self.regs[b].width);
         // A joined class holds a value that can be spilled as a whole.
@@ -135,14 +134,14 @@ impl Round {
         if self.regs[class].unspillable {
             return f32::INFINITY;
         }
-        let length: u32 = self.segments[class].iter().map(|&(start, end)| end - start).sum();
+        let length: u32 = self.segments.of(class).iter().map(|&(start, end)| end - start).sum();
         self.weights[class] / length.max(1) as f32
     }
 
     fn scan(mut self, files: &Files) -> Result<Self, String> {
         let mut order: Vec<usize> =
-            (0..self.regs.len()).filter(|&index| !self.segments[index].is_empty()).collect();
-        order.sort_by_key(|&class| (self.segments[class][0].0, class));
+            (0..self.regs.len()).filter(|&index| !self.segments.is_empty(index)).collect();
+        order.sort_by_key(|&class| (self.segments.of(class)[0].0, class));
         // Segments taken of each physical register, ascending, with the class that holds them.
         let mut taken: [Vec<Vec<(u32, u32, u32)>>; 3] =
             [vec![Vec::new(); 32], vec![Vec::new(); 32], vec![Vec::new(); 8]];
@@ -152,9 +151,9 @@ impl Round {
             let free = candidates
                 .iter()
                 .copied()
-                .find(|&reg| !meets(&file[reg as usize], &self.segments[class]));
+                .find(|&reg| !meets(&file[reg as usize], self.segments.of(class)));
             if let Some(reg) = free {
-                insert(&mut file[reg as usize], &self.segments[class], class);
+                insert(&mut file[reg as usize], self.segments.of(class), class);
                 self.assigned[class] = Some(reg);
                 continue;
             }
@@ -162,7 +161,7 @@ impl Round {
             let cheapest = candidates
                 .iter()
                 .map(|&reg| {
-                    let holders = holders(&file[reg as usize], &self.segments[class]);
+                    let holders = holders(&file[reg as usize], self.segments.of(class));
                     let cost = holders.iter().map(|&holder| self.cost(holder)).sum::<f32>();
                     (cost, reg, holders)
                 })
@@ -171,7 +170,7 @@ impl Round {
                 Some((cost, reg, holders)) if cost < own => {
                     let list = &mut file[reg as usize];
                     list.retain(|&(_, _, holder)| !holders.contains(&(holder as usize)));
-                    insert(list, &self.segments[class], class);
+                    insert(list, self.segments.of(class), class);
                     self.assigned[class] = Some(reg);
                     for holder in holders {
                         self.assigned[holder] = None;
@@ -179,7 +178,12 @@ impl Round {
                     }
                 }
                 _ if own.is_finite() => self.spilled.push(class),
-                _ => return Err(format!("no register for a reload at {:?}", self.segments[class])),
+                _ => {
+                    return Err(format!(
+                        "no register for a reload at {:?}",
+                        self.segments.of(class)
+                    ));
+                }
             }
         }
         Ok(self)

@@ -10,16 +10,67 @@
 
 use super::machine::{Code, Step, VReg};
 
-/// Half-open intervals of positions, ascending and disjoint.
-pub(super) type Segments = Vec<(u32, u32)>;
+/// Half-open intervals of positions for each register, ascending, disjoint and not touching; in one array, since most
+/// registers have a single one.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    all: Vec<(u32, u32)>,
+    /// Start and number by register.
+    spans: Vec<(u32, u32)>,
+}
+
+impl Segments {
+    /// Those of one register; none if it is never written.
+    pub(super) fn of(&self, index: usize) -> &[(u32, u32)] {
+        let (start, len) = self.spans[index];
+        &self.all[start as usize..(start + len) as usize]
+    }
+
+    /// Whether a register has none.
+    pub(super) fn is_empty(&self, index: usize) -> bool {
+        self.spans[index].1 == 0
+    }
+
+    /// Takes all from a register.
+    pub(super) fn clear(&mut self, index: usize) {
+        self.spans[index].1 = 0;
+    }
+
+    /// Gives register `a` the union of both and `b` none.
+    pub(super) fn unite(&mut self, a: usize, b: usize) {
+        let start = self.all.len();
+        let (mut i, mut j) = (self.spans[a].0 as usize, self.spans[b].0 as usize);
+        let (end_i, end_j) = (i + self.spans[a].1 as usize, j + self.spans[b].1 as usize);
+        while i < end_i || j < end_j {
+            let next = if j == end_j || (i < end_i && self.all[i].0 <= self.all[j].0) {
+                i += 1;
+                self.all[i - 1]
+            } else {
+                j += 1;
+                self.all[j - 1]
+            };
+            self.push_joined(start, next);
+        }
+        self.spans[a] = (start as u32, (self.all.len() - start) as u32);
+        self.clear(b);
+    }
+
+    /// Appends to a list that starts at `start`; joins what touches.
+    fn push_joined(&mut self, start: usize, next: (u32, u32)) {
+        match self.all[start..].last_mut() {
+            Some(last) if next.0 <= last.1 => last.1 = last.1.max(next.1),
+            _ => self.all.push(next),
+        }
+    }
+}
 
 /// Live ranges by register.
 pub(super) struct Ranges {
-    /// Segments of each register; none for one that is never written.
-    pub segments: Vec<Segments>,
+    /// Where each register is alive.
+    pub segments: Segments,
     /// Reads and writes, each counted ten times for every loop around it.
     pub weights: Vec<f32>,
-    /// Pairs of all [`Step::Moves`] with their loop depth.
+    /// Pairs of all [`Step::Move`] and [`Step::Moves`] with their loop depth.
     pub moves: Vec<(u32, VReg, VReg)>,
 }
 
@@ -59,7 +110,9 @@ fn for_each_write(step: &Step, mut f: impl FnMut(VReg)) {
 pub(super) fn ranges(code: &Code) -> Ranges {
     let n = code.regs.len();
     let (exposed, weights, moves) = forward(code);
-    let mut segments: Vec<Segments> = vec![Vec::new(); n];
+    // Segments found, each with the place of the next one of its register plus one; and the first of each register.
+    let mut found: Vec<(u32, u32, u32)> = Vec::with_capacity(2 * n);
+    let mut first = vec![0u32; n];
     // End of the segment being built backwards, or 0 for a dead register.
     let mut live_end = vec![0u32; n];
     // Branches around what the walk is in: where they lead, and what is live there but written on the way.
@@ -99,7 +152,8 @@ pub(super) fn ranges(code: &Code) -> Ranges {
                     written.push(reg);
                 }
             }
-            segments[reg.index()].push((read + 1, end.max(read + 2)));
+            found.push((read + 1, end.max(read + 2), first[reg.index()]));
+            first[reg.index()] = found.len() as u32;
         });
         for_each_read(step, |reg| {
             let end = &mut live_end[reg.index()];
@@ -108,22 +162,18 @@ pub(super) fn ranges(code: &Code) -> Ranges {
             }
         });
     }
-    for list in &mut segments {
-        list.reverse();
-        join(list);
+    let mut segments =
+        Segments { all: Vec::with_capacity(found.len()), spans: Vec::with_capacity(n) };
+    for mut next in first {
+        let start = segments.all.len();
+        while next != 0 {
+            let (from, to, following) = found[next as usize - 1];
+            segments.push_joined(start, (from, to));
+            next = following;
+        }
+        segments.spans.push((start as u32, (segments.all.len() - start) as u32));
     }
     Ranges { segments, weights, moves }
-}
-
-/// Joins segments that touch.
-fn join(list: &mut Segments) {
-    list.dedup_by(|next, kept| {
-        let touch = next.0 <= kept.1;
-        if touch {
-            kept.1 = kept.1.max(next.1);
-        }
-        touch
-    });
 }
 
 /// Finds what each loop's body reads before it writes it, the weights and the moves.
@@ -183,21 +233,4 @@ pub(super) fn overlap(a: &[(u32, u32)], b: &[(u32, u32)]) -> bool {
         }
     }
     false
-}
-
-/// The union of two ranges.
-pub(super) fn union(a: &[(u32, u32)], b: &[(u32, u32)]) -> Segments {
-    let mut all = Vec::with_capacity(a.len() + b.len());
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() || j < b.len() {
-        if j == b.len() || (i < a.len() && a[i].0 <= b[j].0) {
-            all.push(a[i]);
-            i += 1;
-        } else {
-            all.push(b[j]);
-            j += 1;
-        }
-    }
-    join(&mut all);
-    all
 }

@@ -635,7 +635,7 @@ impl Elaborator {
     /// The values of the names in a condition, for the message.
     fn facts(&mut self, condition: &Expr) -> Vec<String> {
         let mut facts = Vec::new();
-        for name in super::infer::pack_names(condition) {
+        for name in super::walk::pack_names(condition) {
             if let Some(binding) = self.frame().get(&name)
                 && let Some(text) = diagnostics::value_words(&binding.value)
             {

@@ -1,7 +1,7 @@
 //! Expressions.
 
 use super::Elaborator;
-use super::infer::pack_names;
+use super::walk::pack_names;
 use crate::diagnostics;
 use crate::value::{Choice, Eval, Number, Reported, Value};
 use dlc_grammar::Span;

@@ -11,7 +11,7 @@
 //! | [`number`] | arithmetic on values known at compile time |
 //! | [`shape`] | types, shapes and what their names are bound to |
 //! | [`tensor`] | expressions over whole tensors |
-//! | [`infer`], [`access`], [`cell`], [`reduce`], [`head`] | index notation |
+//! | [`infer`], [`walk`], [`access`], [`cell`], [`reduce`], [`head`] | index notation |
 //! | [`builtin`] | functions that are not written in the language |
 //! | [`leaf`] | parameters, state and random values |
 
@@ -31,6 +31,7 @@ mod select;
 mod shape;
 mod stmt;
 mod tensor;
+mod walk;
 
 pub(crate) use leaf::{FirstValue, ParamLeaf, StateLeaf};
 pub(crate) use scope::{Binding, Frame, NameLevel};
