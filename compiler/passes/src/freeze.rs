@@ -23,13 +23,15 @@
 //!
 //! # Terms outside an operand
 //! A gradient's sum of products that skips outside an operand takes zero terms there instead, so that kernels need no mask: the sum is the
-//! same but for the sign of an underflowed zero, and for NaN where the other factor is not finite. Skips of the forward part stay,
-//! because the program asked for them.
+//! same but for the sign of an underflowed zero, and for NaN where the other factor is not finite. Where a quarter of the terms or more
+//! do not exist the skips stay, because computing zeros would cost more than asking. Skips of the forward part stay, because the
+//! program asked for them.
 
 use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
 use crate::simplify;
 use dlc_abi::{Dim, ElemType, NumericsClass};
+use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
 use dlc_ir::graph::{
     BinaryOp, Combine, Contract, Fill, Graph, Literal, Node, NodeId, Op, Order, OrderKind, Read,
@@ -40,6 +42,10 @@ use dlc_ir::graph::{
 const CHUNK: i64 = 256;
 /// Chains side by side under [`OrderKind::Lanes`].
 const LANES: i64 = 16;
+/// Skipped terms become zero terms where at least this share of the terms exists.
+const MOST: f64 = 0.75;
+/// Points of a subscript's axes up to which those inside are counted.
+const COUNTED: i64 = 1 << 20;
 /// A contraction of two operands with fewer results than this along one of them is a sum of rows.
 const FEW: i64 = 4;
 
@@ -145,6 +151,11 @@ fn take_zero_terms(nodes: &IndexVec<NodeId, Node>, contract: &mut Contract, elem
     if contract.combine != Combine::Sum || !float || contract.reads.len() < 2 || !skips {
         return;
     }
+    let skipping = contract.reads.iter().filter(|read| read.fill == Fill::Skip);
+    let existing: f64 = skipping.map(|read| inside_share(nodes, contract, read)).product();
+    if existing < MOST {
+        return;
+    }
     for read in &mut contract.reads {
         // A read may have been in range only because the other one skipped.
         let proven =
@@ -155,6 +166,40 @@ fn take_zero_terms(nodes: &IndexVec<NodeId, Node>, contract: &mut Contract, elem
             read.fill = Fill::Value(Literal::Float(0.0));
         }
     }
+}
+
+/// The share of the terms for which the read is inside its operand, each subscript for itself.
+fn inside_share(nodes: &IndexVec<NodeId, Node>, contract: &Contract, read: &Read) -> f64 {
+    let shape = &nodes[read.value].shape;
+    let shares = read.subs.iter().zip(shape).map(|(sub, extent)| {
+        let axes: Option<Vec<i64>> =
+            sub.terms().iter().map(|&(axis, _)| contract.space[axis].as_fixed()).collect();
+        match (axes, extent.as_fixed()) {
+            (Some(extents), Some(extent)) if extents.iter().product::<i64>() <= COUNTED => {
+                subscript_share(sub, &extents, extent)
+            }
+            // What follows the batch is its own axis and stays inside; long axes have few ends.
+            _ => 1.0,
+        }
+    });
+    shares.product()
+}
+
+/// The share of the points of a subscript's axes at which it lies in `0..extent`, its values counted axis by axis.
+fn subscript_share(sub: &Affine, extents: &[i64], extent: i64) -> f64 {
+    let mut counts = std::collections::BTreeMap::from([(sub.offset(), 1.0)]);
+    for (&(_, coefficient), &axis_extent) in sub.terms().iter().zip(extents) {
+        let mut next = std::collections::BTreeMap::new();
+        for (value, count) in counts {
+            for at in 0..axis_extent {
+                *next.entry(value + coefficient * at).or_insert(0.0) += count;
+            }
+        }
+        counts = next;
+    }
+    let all: f64 = counts.values().sum();
+    let inside: f64 = counts.range(0..extent).map(|(_, count)| count).sum();
+    if all > 0.0 { inside / all } else { 1.0 }
 }
 
 /// Turns products that are used once, by a sum, into fused multiply-adds. The products are left without use.

@@ -7,7 +7,7 @@
 
 use crate::access::{Walk, max_extent};
 use crate::relayout::lane_axis;
-use dlc_ir::graph::{Combine, OrderKind, UnaryOp};
+use dlc_ir::graph::{Combine, Fill, OrderKind, UnaryOp};
 use dlc_ir::target::TargetDesc;
 use dlc_ir::tile::{Expr, Phase, Program, Schedule, UnitAxis};
 
@@ -208,9 +208,18 @@ fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) 
     let Some(lane_axis) = phase.n_space.checked_sub(1) else {
         return Schedule { lane_axis: None, vectors: 1, rows: 1, ..Schedule::default() };
     };
-    // Rows pay only where some factor stays the same from row to row.
+    // Rows pay only where some factor stays the same from row to row, and where all of them have the same terms.
+    let decides = |axis: usize| {
+        let skips = phase.exprs.values().any(|node| {
+            matches!(&node.expr, Expr::Load { subs, fill: Fill::Skip, .. }
+                if subs.iter().any(|sub| sub.coefficient(axis) != 0 && sub.as_axis().is_none()))
+        });
+        let guards = phase.reduction.iter().flat_map(|reduction| &reduction.guards);
+        skips || guards.into_iter().any(|guard| guard.expr.coefficient(axis) != 0)
+    };
     let reuse = |axis: usize| {
         facts.factors.len() == 2
+            && !decides(axis)
             && facts.factors.iter().any(|walk| walk.stride(axis) == 0)
             && facts.extents[axis] > 1
     };

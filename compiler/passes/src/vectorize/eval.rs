@@ -1,8 +1,9 @@
 //! Emits scalar expressions as vector code for the rows and vectors of a tile.
 
+use super::bounds::Bound;
 use super::kernel::{Emitter, Env, Param, Tile};
 use crate::pass::PassError;
-use dlc_abi::{Dim, ElemType, STATUS_BAD_INDEX};
+use dlc_abi::{ElemType, STATUS_BAD_INDEX};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::EntityRef;
 use dlc_ir::graph::{BinaryOp, Compare as GraphCompare, Fill, Literal, UnaryOp};
@@ -53,7 +54,7 @@ impl Emitter<'_> {
     }
 
     /// A mask fit for elements of `bits` bits.
-    fn mask_for(&mut self, mask: Val, bits: u8) -> Val {
+    pub(super) fn mask_for(&mut self, mask: Val, bits: u8) -> Val {
         match self.fb.ty(mask) {
             Type::Mask { bits: have, lanes } if have != bits => {
                 self.fb.inst(Inst::MaskResize { ty: Type::Mask { bits, lanes }, mask })
@@ -187,115 +188,9 @@ impl Emitter<'_> {
         }
     }
 
-    /// An affine function of the axes at the tile's first point, as an Int.
-    fn index_scalar(&mut self, env: &Env, tile: &Tile, affine: &Affine, at: At) -> Val {
-        let mut constant = affine.offset();
-        let mut sum: Option<Val> = None;
-        for &(axis, coefficient) in affine.terms() {
-            constant += coefficient * env.index_disp[axis];
-            if Some(axis) == self.phase.schedule.row_axis {
-                constant += coefficient * at.row as i64;
-            }
-            if Some(axis) == tile.lane_axis {
-                constant += coefficient * (at.vector * tile.lanes) as i64;
-            }
-            let index = env.index[axis].expect("indices that expressions mention are kept");
-            let scaled = self.fb.imul_const(index, coefficient);
-            sum = Some(match sum {
-                Some(sum) => self.fb.iadd(sum, scaled),
-                None => scaled,
-            });
-        }
-        match sum {
-            Some(sum) => self.fb.iadd_const(sum, constant),
-            None => self.fb.int(constant),
-        }
-    }
-
-    /// An affine function of the axes in `i32` lanes.
-    fn index_lanes(&mut self, env: &Env, tile: &Tile, affine: &Affine, at: At) -> Val {
-        let first = self.index_scalar(env, tile, affine, at);
-        let ty = Type::Vec { elem: Elem::I32, lanes: tile.lanes as u8 };
-        let first = self.fb.inst(Inst::Splat { ty, value: first });
-        match tile.lane_axis.map_or(0, |axis| affine.coefficient(axis)) {
-            0 => first,
-            coefficient => {
-                let iota = self.scaled_iota(tile.lanes, coefficient);
-                self.fb.binary(VecBinary::Add, first, iota)
-            }
-        }
-    }
-
-    /// 0, s, 2s, .. in `i32` lanes.
-    fn scaled_iota(&mut self, lanes: usize, scale: i64) -> Val {
-        let ty = Type::Vec { elem: Elem::I32, lanes: lanes as u8 };
-        let iota = self.fb.inst(Inst::Iota { ty });
-        if scale == 1 {
-            return iota;
-        }
-        let scale = self.fb.int_lanes(ty, scale);
-        self.fb.binary(VecBinary::Mul, iota, scale)
-    }
-
     /// `i32` lanes as another element type.
     fn i32_as(&mut self, value: Val, elem: ElemType, ty: Type) -> Val {
         self.convert(value, ElemType::I32, elem, ty)
-    }
-
-    /// Where `0 <= index < extent` for every subscript that may leave the buffer.
-    fn in_range(
-        &mut self,
-        env: &Env,
-        tile: &Tile,
-        bounds: &[(Affine, Dim)],
-        at: At,
-    ) -> Option<Val> {
-        let mut all: Option<Val> = None;
-        for (index, extent) in bounds {
-            let index = self.index_lanes(env, tile, index, at);
-            let ty = self.fb.ty(index);
-            let zero = self.fb.int_lanes(ty, 0);
-            let extent = self.extent(*extent);
-            let extent = self.fb.inst(Inst::Splat { ty, value: extent });
-            let low = self.fb.inst(Inst::Compare(Compare::Le, zero, index));
-            let high = self.fb.inst(Inst::Compare(Compare::Lt, index, extent));
-            let both = self.fb.inst(Inst::Mask(MaskOp::And, low, high));
-            all = Some(match all {
-                Some(all) => self.fb.inst(Inst::Mask(MaskOp::And, all, both)),
-                None => both,
-            });
-        }
-        all.map(|mask| self.mask_for(mask, self.mask_bits))
-    }
-
-    /// The subscripts that may leave the buffer at the maximum batch.
-    fn open_bounds(&self, buffer: BufferId, subs: &[Affine]) -> Vec<(Affine, Dim)> {
-        let extents: Vec<i64> =
-            self.phase.axes.iter().map(|dim| dim.at(self.program.max_batch).max(1)).collect();
-        let shape = &self.program.buffers[buffer].shape;
-        subs.iter()
-            .zip(shape)
-            .filter(|(sub, extent)| {
-                let (low, high) = sub.range(&extents);
-                let batch_axis =
-                    sub.as_axis().is_some_and(|axis| self.phase.axes[axis] == **extent);
-                !batch_axis && (low < 0 || extent.as_fixed().is_none_or(|extent| high >= extent))
-            })
-            .map(|(sub, extent)| (sub.clone(), *extent))
-            .collect()
-    }
-
-    /// The mask of a reduction's terms that exist: its guards, and the reads that drop terms outside their operand.
-    pub(super) fn term_exists(&mut self, env: &Env, tile: &Tile, at: At) -> Option<Val> {
-        let reduction = self.phase.reduction.as_ref()?;
-        let mut bounds: Vec<(Affine, Dim)> =
-            reduction.guards.iter().map(|guard| (guard.expr.clone(), guard.extent)).collect();
-        for node in self.phase.exprs.values() {
-            if let Expr::Load { buffer, subs, fill: Fill::Skip } = &node.expr {
-                bounds.extend(self.open_bounds(*buffer, subs));
-            }
-        }
-        self.in_range(env, tile, &bounds, at)
     }
 
     #[allow(clippy::too_many_arguments, reason = "one access has this many facts")]
@@ -312,6 +207,8 @@ impl Emitter<'_> {
     ) -> Val {
         let bounds =
             if fill == Fill::InRange { Vec::new() } else { self.open_bounds(buffer, subs) };
+        let bounds: Vec<Bound> =
+            bounds.into_iter().filter(|bound| !self.run_bounds.contains(bound)).collect();
         let inside = self.in_range(env, tile, &bounds, at);
         let elem = self.elem_of(buffer);
         let storage = storage_of(elem);

@@ -1,5 +1,6 @@
 //! The loop nest of a kernel: outer axes, then lane tiles, then row tiles, each tile with its remainder.
 
+use super::bounds::Bound;
 use super::{Slots, walk_of};
 use crate::access::Walk;
 use crate::pass::PassError;
@@ -109,6 +110,8 @@ pub(super) struct Emitter<'a> {
     /// Which expressions change along the rows and along the lanes.
     pub on_rows: Vec<bool>,
     pub on_lanes: Vec<bool>,
+    /// Bounds that are asked once a run.
+    pub run_bounds: Vec<Bound>,
     params: Vec<Param>,
     /// Extents of all axes in this kernel.
     pub lens: Vec<Len>,
@@ -144,6 +147,7 @@ pub fn build(
         streams: accesses.streams,
         loads: accesses.loads,
         stores: accesses.stores,
+        run_bounds: Vec::new(),
         params,
         lens: Vec::new(),
         scratch_bytes: 0,
@@ -151,6 +155,7 @@ pub fn build(
     emitter.on_rows = emitter.dependence(phase.schedule.row_axis);
     emitter.on_lanes = emitter.dependence(phase.schedule.lane_axis);
     emitter.lens = (0..phase.axes.len()).map(|axis| emitter.len_of(axis)).collect();
+    emitter.run_bounds = emitter.find_run_bounds();
     let env = emitter.entry();
     let outer: Vec<usize> = (0..phase.n_space)
         .filter(|&axis| {

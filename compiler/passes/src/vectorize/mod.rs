@@ -5,6 +5,7 @@
 //! Why: drivers stay small and are compiled by any back end; kernels take addresses as arguments, so equal layers share code.
 //! Cost: O(statements emitted).
 
+mod bounds;
 mod driver;
 mod eval;
 mod kernel;

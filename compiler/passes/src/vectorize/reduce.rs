@@ -216,8 +216,24 @@ impl Emitter<'_> {
         Ok(self.for_axis(env, axis, lens[level], 1, sums, &mut body)?.1)
     }
 
-    /// The innermost run (or a piece of it).
+    /// The innermost run (or a piece of it), if its terms exist.
     fn run(
+        &mut self,
+        env: &Env,
+        tile: &Tile,
+        len: Len,
+        sums: &[Val],
+    ) -> Result<Vec<Val>, PassError> {
+        let Some(exists) = self.run_exists(env, tile) else {
+            return self.run_terms(env, tile, len, sums);
+        };
+        let open = self.fb.open_loop(exists, sums);
+        let params = open.params.clone();
+        let next = self.run_terms(env, tile, len, &params)?;
+        Ok(self.fb.close_loop(open, next))
+    }
+
+    fn run_terms(
         &mut self,
         env: &Env,
         tile: &Tile,
