@@ -22,10 +22,20 @@ pub struct Compiled {
 
 /// Cuts a frozen graph into scheduled phases over placed buffers.
 pub fn to_tile(graph: &Graph, max_batch: i64, target: &TargetDesc) -> Result<Program, DriverError> {
+    to_tile_with(graph, max_batch, target, |program| program)
+}
+
+/// Does the same, with the schedules changed before memory is planned: no schedule changes a bit, which tests make use of.
+pub fn to_tile_with(
+    graph: &Graph,
+    max_batch: i64,
+    target: &TargetDesc,
+    reschedule: impl FnOnce(Program) -> Program,
+) -> Result<Program, DriverError> {
     let program = fuse::run(graph, max_batch)?;
     let program = relayout::run(program);
     let program = collapse::run(program);
-    let program = schedule::run(program, target);
+    let program = reschedule(schedule::run(program, target));
     Ok(memory_plan::run(program))
 }
 

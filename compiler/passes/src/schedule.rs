@@ -17,12 +17,20 @@ const SERIAL_CYCLES: f64 = 15_000.0;
 const UNIT_CYCLES: f64 = 8_000.0;
 /// More units than this give no better balance between parts.
 const MAX_UNITS: i64 = 256;
+/// The same for units whose tiles take their terms block by block: such a unit reads its operands once, so few large ones are better.
+const BLOCKED_UNIT_CYCLES: f64 = 150_000.0;
+/// More blocked units than this give no better balance between parts.
+const MAX_BLOCKED_UNITS: i64 = 32;
+/// Accumulators that a unit may keep in scratch, in bytes.
+const AREA_BYTES: i64 = 64 * 1024;
+/// Tiles of a phase from which on blocks pay for loading and storing their accumulators.
+const BLOCKED_TILES: i64 = 64;
+/// Bounds of a block: fewer terms cost more for the accumulators than they save, more are no better.
+const BLOCK_TERMS: (i64, i64) = (64, 256);
 /// Latency of a fused multiply-add, and how many start in a cycle.
 const FMA_LATENCY: f64 = 4.0;
 const FMA_PER_CYCLE: f64 = 2.0;
 const LOADS_PER_CYCLE: f64 = 2.0;
-/// What the second-level cache delivers beside other work.
-const FAR_BYTES_PER_CYCLE: f64 = 20.0;
 
 /// Schedules every phase.
 pub fn run(mut program: Program, target: &TargetDesc) -> Program {
@@ -68,7 +76,14 @@ fn schedule(program: &Program, phase: &Phase, target: &TargetDesc) -> Schedule {
     };
     let cycles = facts.cycles(phase, lanes);
     schedule.serial = cycles < SERIAL_CYCLES;
-    schedule.units = units(phase, &facts, &schedule, lanes, cycles);
+    schedule.units = match schedule.block {
+        Some(_) => blocked_units(phase, &facts, &schedule, lanes, cycles),
+        None => {
+            let wanted = ((cycles / UNIT_CYCLES) as i64).clamp(1, MAX_UNITS);
+            let axes: Vec<usize> = (0..phase.n_space).collect();
+            units(&facts, &schedule, lanes, &axes, wanted)
+        }
+    };
     schedule
 }
 
@@ -239,7 +254,8 @@ fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) 
         let others = all_rows as f64 / row_extent.max(1) as f64;
         for vectors in 1..=n_vectors.min(4) {
             for rows in 1..=(accumulators / vectors).min(row_extent).max(1) {
-                let cycles = others * tile_cycles(rows, vectors, row_extent, n_vectors, &streamed);
+                let cycles =
+                    others * tile_cycles(rows, vectors, row_extent, n_vectors, rows * vectors);
                 if cycles < best.0 * 0.98 {
                     best = (cycles, row_axis, rows, vectors);
                 }
@@ -247,23 +263,86 @@ fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) 
         }
     }
     let (_, row_axis, rows, vectors) = best;
-    Schedule { lane_axis: Some(lane_axis), vectors, row_axis, rows, ..Schedule::default() }
+    let tiles = facts.space(phase) / (rows * vectors * lanes) as i64;
+    let may_block = facts.factors.len() == 2
+        && phase.reduction.as_ref().is_some_and(|reduction| reduction.combine == Combine::Sum)
+        && phase.axes.len() > phase.n_space
+        && tiles >= BLOCKED_TILES;
+    let block = streamed.block(vectors).filter(|_| may_block);
+    Schedule { lane_axis: Some(lane_axis), vectors, row_axis, rows, block, ..Schedule::default() }
 }
 
-/// Bytes that a term takes from beyond the first-level cache.
+/// What one tile reads of the lanes' operand.
 struct Streamed {
-    /// For each vector of lanes: the lanes' operand, if what one tile reads of it does not stay in the first-level cache.
-    per_vector: f64,
+    /// Terms of the whole sum.
+    terms: i64,
+    /// Bytes of a vector, or 0 if no factor lies along the lanes.
+    vector: i64,
+    /// What the first-level cache holds of it beside other things.
+    near: i64,
+    /// Whether what a term reads starts at a cache line.
+    aligned: bool,
 }
 
 impl Streamed {
     fn of(phase: &Phase, facts: &Facts, lane_axis: usize, target: &TargetDesc) -> Streamed {
-        let terms = facts.reduce(phase) as usize;
-        let vector = target.vector_bytes;
-        let on_lanes = facts.factors.iter().filter(|walk| walk.stride(lane_axis) != 0).count();
-        let stays = terms * vector * 2 <= target.l1_bytes / 2;
-        Streamed { per_vector: if stays { 0.0 } else { (on_lanes * vector) as f64 } }
+        let on_lanes = facts.factors.iter().find(|walk| walk.stride(lane_axis) != 0);
+        let innermost = phase.axes.len() - 1;
+        Streamed {
+            terms: facts.reduce(phase),
+            vector: if on_lanes.is_some() { target.vector_bytes as i64 } else { 0 },
+            near: target.l1_bytes as i64 / 2,
+            aligned: on_lanes.is_some_and(|walk| walk.stride(innermost) * 4 % 64 == 0),
+        }
     }
+
+    /// Bytes of the cache lines that a term of so many vectors touches, about.
+    fn per_term(&self, vectors: usize) -> i64 {
+        if self.vector == 0 {
+            return 0;
+        }
+        let bytes = vectors as i64 * self.vector;
+        if self.aligned { (bytes as u64).next_multiple_of(64) as i64 } else { bytes + 32 }
+    }
+
+    /// How many terms a tile of so many vectors should take at once, if not all.
+    fn block(&self, vectors: usize) -> Option<i64> {
+        let per_term = self.per_term(vectors);
+        if self.terms * per_term <= self.near {
+            return None;
+        }
+        let block = (self.near / per_term).clamp(BLOCK_TERMS.0, BLOCK_TERMS.1);
+        (block < self.terms).then_some(block)
+    }
+}
+
+/// Rows of a tile of `vectors` vectors where the axis of the rows has so many: those of the schedule, or more if the tile has fewer vectors.
+pub fn rows_of(schedule: &Schedule, vectors: usize, extent: i64) -> i64 {
+    let rows = schedule.rows.max(1) as i64;
+    if vectors >= schedule.vectors || rows == 1 {
+        return rows;
+    }
+    rest_rows(schedule.rows * schedule.vectors, vectors, extent.max(1) as usize) as i64
+}
+
+/// The best number of rows beside so many vectors.
+fn rest_rows(accumulators: usize, vectors: usize, extent: usize) -> usize {
+    let cost = |rows: usize| {
+        (extent / rows) as f64 * cycles_of(rows, vectors) + cycles_of(extent % rows, vectors)
+    };
+    let most = (accumulators / vectors).clamp(1, extent);
+    (1..=most).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(1)
+}
+
+/// Cycles per term of one tile.
+fn cycles_of(rows: usize, vectors: usize) -> f64 {
+    if rows == 0 || vectors == 0 {
+        return 0.0;
+    }
+    let fma = (rows * vectors) as f64 / FMA_PER_CYCLE;
+    let loads = (rows + vectors) as f64 / LOADS_PER_CYCLE;
+    // Two cycles or so of a loop's bookkeeping hide behind the arithmetic only in larger tiles.
+    fma.max(loads).max(FMA_LATENCY) + 0.25
 }
 
 /// Cycles per term to cover `row_extent` rows and `n_vectors` vectors by tiles and their remainders.
@@ -272,22 +351,19 @@ fn tile_cycles(
     vectors: usize,
     row_extent: usize,
     n_vectors: usize,
-    streamed: &Streamed,
+    accumulators: usize,
 ) -> f64 {
-    let tile = |rows: usize, vectors: usize| {
-        if rows == 0 || vectors == 0 {
-            return 0.0;
-        }
-        let fma = (rows * vectors) as f64 / FMA_PER_CYCLE;
-        let loads = (rows + vectors) as f64 / LOADS_PER_CYCLE;
-        // Two cycles or so of a loop's bookkeeping hide behind the arithmetic only in larger tiles.
-        let far = vectors as f64 * streamed.per_vector / FAR_BYTES_PER_CYCLE;
-        fma.max(loads).max(FMA_LATENCY).max(far) + 0.25
-    };
-    let (row_tiles, row_rest) = (row_extent / rows, row_extent % rows);
     let (vector_tiles, vector_rest) = (n_vectors / vectors, n_vectors % vectors);
-    let across = |rows: usize| vector_tiles as f64 * tile(rows, vectors) + tile(rows, vector_rest);
-    row_tiles as f64 * across(rows) + across(row_rest)
+    let down = |rows: usize, vectors: usize| {
+        (row_extent / rows) as f64 * cycles_of(rows, vectors)
+            + cycles_of(row_extent % rows, vectors)
+    };
+    let rest = match vector_rest {
+        0 => 0.0,
+        _ if rows == 1 => down(1, vector_rest),
+        _ => down(rest_rows(accumulators, vector_rest, row_extent), vector_rest),
+    };
+    vector_tiles as f64 * down(rows, vectors) + rest
 }
 
 /// Element-wise work: lanes along the last axis; a transposing copy takes its rows along the axis that is contiguous in the source.
@@ -305,19 +381,20 @@ fn elementwise(phase: &Phase, facts: &Facts, lanes: usize) -> Schedule {
     Schedule { lane_axis: Some(lane_axis), vectors: 1, row_axis, rows, ..Schedule::default() }
 }
 
-/// Cuts outer axes, then rows and lanes, until there are enough units to share or they become too small.
+/// Cuts axes, the first first, until there are enough units to share.
 fn units(
-    phase: &Phase,
     facts: &Facts,
     schedule: &Schedule,
     lanes: usize,
-    cycles: f64,
+    axes: &[usize],
+    wanted: i64,
 ) -> Vec<UnitAxis> {
-    let wanted = ((cycles / UNIT_CYCLES) as i64).clamp(1, MAX_UNITS);
     let mut units: Vec<UnitAxis> = Vec::new();
     let mut count = 1;
-    for axis in 0..phase.n_space {
-        if count >= wanted {
+    for &axis in axes {
+        // To the nearest number: a third more units are no worse than a quarter fewer.
+        let pieces = (wanted + count / 2) / count;
+        if pieces <= 1 {
             break;
         }
         let extent = facts.extents[axis];
@@ -328,7 +405,6 @@ fn units(
         } else {
             1
         };
-        let pieces = (wanted + count - 1) / count;
         let tile = ((extent + pieces - 1) / pieces + grain - 1) / grain * grain;
         if tile < extent {
             units.push(UnitAxis { axis, tile });
@@ -338,6 +414,37 @@ fn units(
     units
 }
 
+/// Units that are about square, so that they read little for what they compute, and whose accumulators stay near.
+fn blocked_units(
+    phase: &Phase,
+    facts: &Facts,
+    schedule: &Schedule,
+    lanes: usize,
+    cycles: f64,
+) -> Vec<UnitAxis> {
+    let lane_axis = schedule.lane_axis.expect("blocks are for vectors along the space");
+    let columns = facts.extents[lane_axis];
+    let rows = facts.space(phase) / columns.max(1);
+    let area = (rows * columns * 4 + AREA_BYTES - 1) / AREA_BYTES;
+    let wanted = ((cycles / BLOCKED_UNIT_CYCLES) as i64).clamp(1, MAX_BLOCKED_UNITS).max(area);
+    let grain = (schedule.vectors * lanes) as i64;
+    let others: Vec<usize> = (0..phase.n_space).filter(|&axis| axis != lane_axis).collect();
+    let candidates = (1..=((columns + grain - 1) / grain).min(wanted)).map(|pieces| {
+        let width = ((columns + pieces - 1) / pieces + grain - 1) / grain * grain;
+        let across = (columns + width - 1) / width;
+        let down = ((wanted + across - 1) / across).min(rows);
+        let height = (rows + down - 1) / down;
+        // Rows of windows overlap, so that cutting them costs less than it seems.
+        (across * down * (5 * width.min(columns) + 4 * height), width, down)
+    });
+    let (_, width, down) = candidates.min().unwrap_or((0, columns, 1));
+    let mut cut = units(facts, schedule, lanes, &others, down);
+    if width < columns {
+        cut.push(UnitAxis { axis: lane_axis, tile: width });
+    }
+    cut
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,12 +452,18 @@ mod tests {
     #[test]
     fn tiles_that_divide_the_rows_win_over_larger_ones_with_a_rest() {
         // 8 rows and 3 vectors: two tiles of 4 x 3 beat one of 6 x 2 with its remainders.
-        let near = Streamed { per_vector: 0.0 };
-        assert!(tile_cycles(4, 3, 8, 3, &near) < tile_cycles(6, 2, 8, 3, &near));
+        assert!(tile_cycles(4, 3, 8, 3, 12) < tile_cycles(6, 2, 8, 3, 12));
         // Many rows: 6 x 2 is at the arithmetic bound.
-        assert!(tile_cycles(6, 2, 600, 8, &near) < tile_cycles(2, 2, 600, 8, &near));
-        // When the lanes' operand streams from afar, tall tiles win over wide ones.
-        let far = Streamed { per_vector: 32.0 };
-        assert!(tile_cycles(6, 2, 600, 8, &far) < tile_cycles(3, 4, 600, 8, &far));
+        assert!(tile_cycles(6, 2, 600, 8, 12) < tile_cycles(2, 2, 600, 8, 12));
+        // One vector that is left over takes as many rows as there are accumulators.
+        assert_eq!(rest_rows(12, 1, 8), 8);
+    }
+
+    #[test]
+    fn long_sums_go_by_blocks_that_stay_near() {
+        let streamed = |terms| Streamed { terms, vector: 32, near: 16 * 1024, aligned: false };
+        assert_eq!(streamed(100).block(3), None);
+        assert_eq!(streamed(500).block(3), Some(128));
+        assert_eq!(streamed(100_000).block(1), Some(256));
     }
 }

@@ -1,6 +1,7 @@
 //! A graph through every stage and onto every machine, compared bit by bit with the graph interpreter.
 
 use crate::machine::Loaded;
+use crate::schedules;
 use crate::vector::{self, Emulated};
 use dlc_codegen::Backend;
 use dlc_driver::{Backends, Target, lower};
@@ -32,6 +33,8 @@ pub struct Check {
     pub threads: &'static [usize],
     /// Whether every buffer of the machine code lies between guard pages.
     pub guarded: bool,
+    /// Seed of schedules drawn at random in place of those that the compiler chooses.
+    pub schedules: Option<u64>,
 }
 
 impl Check {
@@ -44,6 +47,7 @@ impl Check {
             emulated: target != Target::V128,
             threads: &[1, 2, 3, 4],
             guarded: true,
+            schedules: None,
         }
     }
 }
@@ -217,7 +221,11 @@ impl Machines {
         let backends = self.backends(check.target);
         let desc = backends.kernels.target();
         let place = format!("{name} tile");
-        let program = lower::to_tile(graph, max_batch, &desc)
+        let reschedule = |program| match check.schedules {
+            Some(seed) => schedules::at_random(program, seed),
+            None => program,
+        };
+        let program = lower::to_tile_with(graph, max_batch, &desc, reschedule)
             .map_err(|error| Difference::failure(&place, error))?;
         program.verify().map_err(|broken| Difference::failure(&place, &broken[0]))?;
         let text = program.to_string();

@@ -2,6 +2,7 @@
 //!
 //! * [`everywhere`]: a graph through every stage and onto every machine, compared bit by bit with the graph interpreter;
 //! * [`random`]: the random graphs that are sent there, forward, backward and with an update;
+//! * [`schedules`]: schedules drawn at random, none of which may change a bit;
 //! * [`shrink`]: a failing graph made small, for a file of `tests/filetests/run`;
 //! * [`trajectory`]: training of a model in one place or another, and a hash of what it leaves behind.
 #![forbid(unsafe_code)]
@@ -10,6 +11,7 @@ pub mod everywhere;
 mod machine;
 mod placed;
 pub mod random;
+pub mod schedules;
 pub mod shrink;
 pub mod trajectory;
 mod vector;

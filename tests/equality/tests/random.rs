@@ -44,6 +44,7 @@ fn checks(seed: u64) -> Vec<Check> {
         emulated: target == Target::Avx512 || (target == Target::Avx2 && turn % 8 == 0),
         threads,
         guarded: turn % 5 == 0,
+        schedules: (turn % 7 < 3).then_some(seed),
     }]
 }
 

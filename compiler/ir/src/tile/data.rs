@@ -165,6 +165,9 @@ pub struct Schedule {
     pub row_axis: Option<usize>,
     /// Rows in a register tile.
     pub rows: usize,
+    /// Terms of a sum that all tiles of a unit take before any takes the next, their accumulators kept in scratch meanwhile: whole runs
+    /// of the innermost axis, or pieces of a run where chunks are. `None`: every tile takes all its terms at once.
+    pub block: Option<i64>,
     /// Whether one part runs the whole phase, because it is too short to share.
     pub serial: bool,
 }
@@ -178,6 +181,7 @@ impl Default for Schedule {
             vectors: 1,
             row_axis: None,
             rows: 1,
+            block: None,
             serial: false,
         }
     }

@@ -187,6 +187,9 @@ fn schedule(c: &mut Cursor) -> Parsed<Schedule> {
     if c.eat("rows") {
         (schedule.row_axis, schedule.rows) = axis_times(c)?;
     }
+    if c.eat("block") {
+        schedule.block = Some(c.signed(1)?);
+    }
     schedule.serial = c.eat("serial");
     Ok(schedule)
 }
@@ -386,7 +389,7 @@ segment "all.update" update
     e1: f64 = const 1.0
     reduce argmax e0 order lanes(run 3, runs 5)
     store b5[] e1
-  phase "none" [] lanes none x 3 rows none x 0
+  phase "none" [] lanes none x 3 rows none x 0 block 8
 }
 "#;
 

@@ -154,6 +154,9 @@ fn schedule_text(schedule: &Schedule) -> String {
             None => {}
         }
     }
+    if let Some(block) = schedule.block {
+        text += &format!(" block {block}");
+    }
     if schedule.serial {
         text += " serial";
     }

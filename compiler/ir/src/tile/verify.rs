@@ -335,6 +335,13 @@ impl Checker<'_> {
             let fits = axis < phase.n_space && schedule.lane_axis != Some(axis);
             self.require(fits, || format!("rows along i{axis}"));
         }
+        if let Some(block) = schedule.block {
+            let is_chained_sum = phase.reduction.as_ref().is_some_and(|reduction| {
+                reduction.combine == Combine::Sum && reduction.order.kind == OrderKind::Chain
+            });
+            let has_run = phase.axes.len() > phase.n_space;
+            self.require(block >= 1 && is_chained_sum && has_run, || format!("blocks of {block} terms"));
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The loop nest of a kernel: outer axes, then lane tiles, then row tiles, each tile with its remainder.
 
 use super::bounds::Bound;
+use super::eval::At;
+use super::sweep::Level;
 use super::{Slots, walk_of};
 use crate::access::Walk;
 use crate::pass::PassError;
@@ -89,6 +91,19 @@ pub(super) struct Tile {
     pub tail: Option<Val>,
 }
 
+impl Tile {
+    /// All places, in the order in which the fewest operands are alive at once: those of the shorter side stay in registers, those of the
+    /// longer one come and go.
+    pub(super) fn places_by_fewest_live(&self) -> Vec<At> {
+        let (rows, vectors) = (self.rows, self.vectors);
+        let at = |n: usize| match vectors <= rows {
+            true => At { row: n / vectors, vector: n % vectors },
+            false => At { row: n % rows, vector: n / rows },
+        };
+        (0..rows * vectors).map(at).collect()
+    }
+}
+
 /// What stands in a loop: given the place and the carried values, emits one iteration and returns the carried values for the next.
 type Body<'b, E> = dyn FnMut(&mut E, &Env, &[Val]) -> Result<Vec<Val>, PassError> + 'b;
 
@@ -110,6 +125,8 @@ pub(super) struct Emitter<'a> {
     /// Which expressions change along the rows and along the lanes.
     pub on_rows: Vec<bool>,
     pub on_lanes: Vec<bool>,
+    /// Bytes between accumulators in scratch along the space axes, in a kernel that goes by blocks. They are walked like one more stream.
+    pub area_strides: Vec<i64>,
     /// Bounds that are asked once a run.
     pub run_bounds: Vec<Bound>,
     params: Vec<Param>,
@@ -147,6 +164,7 @@ pub fn build(
         streams: accesses.streams,
         loads: accesses.loads,
         stores: accesses.stores,
+        area_strides: Vec::new(),
         run_bounds: Vec::new(),
         params,
         lens: Vec::new(),
@@ -162,7 +180,14 @@ pub fn build(
             Some(axis) != phase.schedule.row_axis && Some(axis) != phase.schedule.lane_axis
         })
         .collect();
-    emitter.outer_loops(&env, &outer)?;
+    match phase.schedule.block {
+        Some(block) => emitter.blocked(&env, &outer, block)?,
+        None => {
+            let mut levels: Vec<Level> = outer.into_iter().map(Level::Outer).collect();
+            levels.extend([Level::Lanes, Level::Rows]);
+            emitter.sweep(&env, &levels, &mut |emitter, env, tile| emitter.tile(env, *tile))?;
+        }
+    }
     Ok(Kernel {
         function: emitter.fb.finish(),
         params: emitter.params,
@@ -363,13 +388,16 @@ impl Emitter<'_> {
 
     /// Bytes between neighbours of a stream along an axis.
     pub(super) fn byte_stride(&self, stream: usize, axis: usize) -> i64 {
+        if stream == self.streams.len() {
+            return self.area_strides.get(axis).copied().unwrap_or(0);
+        }
         self.streams[stream].stride(axis) * self.elem_bytes(stream)
     }
 
     /// The place `n` iterations further along an axis, by constant displacements.
     pub(super) fn shifted(&self, env: &Env, axis: usize, n: i64) -> Env {
         let mut env = env.clone();
-        for stream in 0..self.streams.len() {
+        for stream in 0..env.ptr.len() {
             env.disp[stream] += n * self.byte_stride(stream, axis);
         }
         env.index_disp[axis] += n;
@@ -379,7 +407,7 @@ impl Emitter<'_> {
     /// The place `n` iterations further along an axis, `n` being a value.
     pub(super) fn shifted_by(&mut self, env: &Env, axis: usize, n: Val) -> Env {
         let mut env = env.clone();
-        for stream in 0..self.streams.len() {
+        for stream in 0..env.ptr.len() {
             let stride = self.byte_stride(stream, axis);
             if stride != 0 {
                 let bytes = self.fb.imul_const(n, stride);
@@ -400,7 +428,12 @@ impl Emitter<'_> {
         elements: i64,
         extra_bytes: i64,
     ) -> Addr {
-        let disp = env.disp[stream] + elements * self.elem_bytes(stream) + extra_bytes;
+        self.addr_at(env, stream, elements * self.elem_bytes(stream) + extra_bytes)
+    }
+
+    /// Address of what lies `bytes` behind a stream's place.
+    pub(super) fn addr_at(&mut self, env: &Env, stream: usize, bytes: i64) -> Addr {
+        let disp = env.disp[stream] + bytes;
         match i32::try_from(disp) {
             Ok(disp) => Addr::offset(env.ptr[stream], disp),
             Err(_) => Addr::at(self.fb.iadd_const(env.ptr[stream], disp)),
@@ -428,7 +461,7 @@ impl Emitter<'_> {
         };
         // Only what moves along the axis is carried.
         let moving: Vec<usize> =
-            (0..self.streams.len()).filter(|&stream| self.byte_stride(stream, axis) != 0).collect();
+            (0..env.ptr.len()).filter(|&stream| self.byte_stride(stream, axis) != 0).collect();
         let mut init: Vec<Val> = carried.to_vec();
         init.extend(moving.iter().map(|&stream| env.ptr[stream]));
         init.extend(env.index[axis]);
@@ -456,84 +489,6 @@ impl Emitter<'_> {
         Ok((place(&results), results[..carried.len()].to_vec()))
     }
 
-    fn outer_loops(&mut self, env: &Env, axes: &[usize]) -> Result<(), PassError> {
-        let Some((&axis, rest)) = axes.split_first() else { return self.lane_tiles(env) };
-        let len = self.lens[axis];
-        self.for_axis(env, axis, len, 1, &[], &mut |emitter, env, _| {
-            emitter.outer_loops(env, rest)?;
-            Ok(Vec::new())
-        })?;
-        Ok(())
-    }
-
-    /// Lane tiles of whole vectors, then the remainder.
-    fn lane_tiles(&mut self, env: &Env) -> Result<(), PassError> {
-        let schedule = &self.phase.schedule;
-        let (vectors, lanes) = (schedule.vectors.max(1), self.lanes);
-        let Some(axis) = schedule.lane_axis.filter(|&axis| axis < self.phase.n_space) else {
-            let tile = Tile { rows: 1, vectors: 1, lanes: 1, lane_axis: None, tail: None };
-            return self.row_tiles(env, tile);
-        };
-        let tile = Tile { rows: 1, vectors, lanes, lane_axis: Some(axis), tail: None };
-        let step = (vectors * lanes) as i64;
-        match self.lens[axis] {
-            Len::Static(n) => {
-                let env = self.whole_lane_tiles(env, axis, Len::Static(n / step), tile)?;
-                let rest = n % step;
-                if rest > 0 {
-                    let vectors = (rest as usize).div_ceil(lanes);
-                    let in_last = rest as usize - (vectors - 1) * lanes;
-                    let tail = (in_last < lanes)
-                        .then(|| self.fb.int(in_last as i64))
-                        .map(|n| self.first(n));
-                    self.row_tiles(&env, Tile { vectors, tail, ..tile })?;
-                }
-            }
-            Len::Dynamic(n, max) => {
-                let whole = self.divided(n, step);
-                let env =
-                    self.whole_lane_tiles(env, axis, Len::Dynamic(whole, max / step), tile)?;
-                let done = self.fb.imul_const(whole, step);
-                let mut rest = self.fb.int_op(IntOp::Sub, n, done);
-                let mut env = env;
-                let single = Tile { vectors: 1, ..tile };
-                if vectors > 1 {
-                    let singles = self.divided(rest, lanes as i64);
-                    env = self.whole_lane_tiles(
-                        &env,
-                        axis,
-                        Len::Dynamic(singles, vectors as i64 - 1),
-                        single,
-                    )?;
-                    let done = self.fb.imul_const(singles, lanes as i64);
-                    rest = self.fb.int_op(IntOp::Sub, rest, done);
-                }
-                if lanes > 1 {
-                    self.fb.open_if();
-                    let tail = Some(self.first(rest));
-                    self.row_tiles(&env, Tile { tail, ..single })?;
-                    self.fb.close_if(rest);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn whole_lane_tiles(
-        &mut self,
-        env: &Env,
-        axis: usize,
-        trip: Len,
-        tile: Tile,
-    ) -> Result<Env, PassError> {
-        let step = (tile.vectors * tile.lanes) as i64;
-        let (env, _) = self.for_axis(env, axis, trip, step, &[], &mut |emitter, env, _| {
-            emitter.row_tiles(env, tile)?;
-            Ok(Vec::new())
-        })?;
-        Ok(env)
-    }
-
     /// The mask of the first `count` lanes of the phase's vectors.
     pub(super) fn first(&mut self, count: Val) -> Val {
         let ty = Type::Mask { bits: self.mask_bits, lanes: self.lanes as u8 };
@@ -547,38 +502,6 @@ impl Emitter<'_> {
         }
         let by = self.fb.int(by);
         self.fb.int_op(IntOp::Div, n, by)
-    }
-
-    /// Row tiles, then the remaining rows: as one smaller tile if their number is known, else one by one.
-    fn row_tiles(&mut self, env: &Env, tile: Tile) -> Result<(), PassError> {
-        let rows = self.phase.schedule.rows.max(1);
-        let Some(axis) = self.phase.schedule.row_axis else { return self.tile(env, tile) };
-        let run = |emitter: &mut Self, env: &Env, trip: Len, rows: usize| {
-            let tile = Tile { rows, ..tile };
-            emitter.for_axis(env, axis, trip, rows as i64, &[], &mut |emitter, env, _| {
-                emitter.tile(env, tile)?;
-                Ok(Vec::new())
-            })
-        };
-        match self.lens[axis] {
-            Len::Static(n) => {
-                let (env, _) = run(self, env, Len::Static(n / rows as i64), rows)?;
-                let rest = n % rows as i64;
-                if rest > 0 {
-                    run(self, &env, Len::Static(1), rest as usize)?;
-                }
-            }
-            Len::Dynamic(n, max) => {
-                let whole = self.divided(n, rows as i64);
-                let (env, _) = run(self, env, Len::Dynamic(whole, max / rows as i64), rows)?;
-                if rows > 1 {
-                    let done = self.fb.imul_const(whole, rows as i64);
-                    let rest = self.fb.int_op(IntOp::Sub, n, done);
-                    run(self, &env, Len::Dynamic(rest, rows as i64 - 1), 1)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The element type in registers and in memory of a buffer's elements.

@@ -5,12 +5,14 @@
 //! Why: drivers stay small and are compiled by any back end; kernels take addresses as arguments, so equal layers share code.
 //! Cost: O(statements emitted).
 
+mod blocked;
 mod bounds;
 mod driver;
 mod eval;
 mod kernel;
 mod reduce;
 mod stack;
+mod sweep;
 
 use crate::access::Walk;
 use crate::pass::PassError;

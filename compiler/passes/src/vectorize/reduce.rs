@@ -14,6 +14,10 @@ const UNROLLED_TERMS: i64 = 8;
 /// Accumulations in an unrolled body.
 const UNROLLED_OPS: i64 = 100;
 
+/// What is done with a piece of an axis: gets its place, its length and the carried values, and returns the next ones.
+pub(super) type Piece<'b, E> =
+    dyn FnMut(&mut E, &Env, Len, &[Val]) -> Result<Vec<Val>, PassError> + 'b;
+
 impl Emitter<'_> {
     /// One register tile: the reduction, if any, then the stores.
     pub(super) fn tile(&mut self, env: &Env, tile: Tile) -> Result<(), PassError> {
@@ -27,13 +31,7 @@ impl Emitter<'_> {
             Combine::ArgMax | Combine::ArgMin => self.arg_reduce(env, &tile)?,
             Combine::Sum | Combine::Max | Combine::Min => self.reduce(env, &tile)?,
         };
-        let reduced = self
-            .phase
-            .exprs
-            .iter()
-            .filter(|(_, node)| node.expr == Expr::Reduced)
-            .map(|(id, _)| id);
-        for id in reduced.collect::<Vec<ExprId>>() {
+        for id in self.reduced_nodes() {
             for (at, &value) in results.iter().enumerate() {
                 // Accumulators lie row by row.
                 cache.insert((id, at / tile.vectors, at % tile.vectors), value);
@@ -42,7 +40,13 @@ impl Emitter<'_> {
         self.store_tile(env, &tile, cache)
     }
 
-    fn reduction(&self) -> &dlc_ir::tile::Reduction {
+    /// The expressions that stand for the reduction's result.
+    pub(super) fn reduced_nodes(&self) -> Vec<ExprId> {
+        let nodes = self.phase.exprs.iter().filter(|(_, node)| node.expr == Expr::Reduced);
+        nodes.map(|(id, _)| id).collect()
+    }
+
+    pub(super) fn reduction(&self) -> &dlc_ir::tile::Reduction {
         self.phase.reduction.as_ref().expect("only tiles with a reduction come here")
     }
 
@@ -61,7 +65,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn start(&mut self, ty: Type) -> Val {
+    pub(super) fn start(&mut self, ty: Type) -> Val {
         let Type::Vec { elem, .. } = ty else { unreachable!("accumulators are numbers") };
         let value = match (self.reduction().combine, elem.is_float()) {
             (Combine::Sum, _) => dlc_ir::graph::Literal::Int(0),
@@ -97,11 +101,23 @@ impl Emitter<'_> {
         let shards = i64::from(self.program.shards);
         let folded_ty = if is_lanes_order(self.phase) { self.vec_type(elem, 1) } else { ty };
         let stack = self.new_stack(vec![folded_ty; n], shards, &mut offset);
-        let extent = self.phase.axes[axis];
         let trip = self.fb.int(shards);
         let depth = self.fb.int(0);
         let open = self.fb.open_loop(trip, &[depth]);
         let (shard, depth) = (open.iv, open.params[0]);
+        let (env, lens) = self.shard_at(env, axis, shard);
+        let sums = self.shard(&env, &term_tile, &lens, ty, n, &mut offset)?;
+        let sums = self.folded(sums);
+        let depth = self.push_sums(&stack, depth, shard, &sums);
+        let depth = self.fb.close_loop(open, vec![depth])[0];
+        let zeros = vec![self.start(folded_ty); n];
+        Ok(self.total(&stack, depth, &zeros))
+    }
+
+    /// The place where a shard begins, and the lengths of the reduction axes in it.
+    pub(super) fn shard_at(&mut self, env: &Env, axis: usize, shard: Val) -> (Env, Vec<Len>) {
+        let shards = i64::from(self.program.shards);
+        let extent = self.phase.axes[axis];
         let low = self.shard_bound(extent, shard, shards);
         let next = self.fb.iadd_const(shard, 1);
         let high = self.shard_bound(extent, next, shards);
@@ -109,13 +125,7 @@ impl Emitter<'_> {
         let mut lens = self.reduction_lens();
         let most_examples = (self.program.max_batch + shards - 1) / shards;
         lens[axis - self.phase.n_space] = Len::Dynamic(count, extent.at(most_examples));
-        let env = self.shifted_by(env, axis, low);
-        let sums = self.shard(&env, &term_tile, &lens, ty, n, &mut offset)?;
-        let sums = self.folded(sums);
-        let depth = self.push_sums(&stack, depth, shard, &sums);
-        let depth = self.fb.close_loop(open, vec![depth])[0];
-        let zeros = vec![self.start(folded_ty); n];
-        Ok(self.total(&stack, depth, &zeros))
+        (self.shifted_by(env, axis, low), lens)
     }
 
     /// Where a shard begins: shards are cut between examples, `floor(batch * shard / shards)` of them, and what an extent has beyond
@@ -135,7 +145,7 @@ impl Emitter<'_> {
     }
 
     /// Lengths of the reduction axes.
-    fn reduction_lens(&mut self) -> Vec<Len> {
+    pub(super) fn reduction_lens(&mut self) -> Vec<Len> {
         let n_space = self.phase.n_space;
         (n_space..self.phase.axes.len())
             .map(|axis| match self.phase.axes[axis].as_fixed() {
@@ -217,7 +227,7 @@ impl Emitter<'_> {
     }
 
     /// The innermost run (or a piece of it), if its terms exist.
-    fn run(
+    pub(super) fn run(
         &mut self,
         env: &Env,
         tile: &Tile,
@@ -315,37 +325,48 @@ impl Emitter<'_> {
             return Ok(self.for_axis(env, axis, lens[level], 1, state, &mut body)?.1);
         }
         let piece = self.reduction().order.run_cut * self.lane_step();
-        let push = |emitter: &mut Self, env: &Env, len: Len, state: &[Val]| {
+        let mut push = |emitter: &mut Self, env: &Env, len: Len, state: &[Val]| {
             let sums = emitter.run(env, tile, len, zeros)?;
             let depth = emitter.push_sums(stack, state[0], state[1], &sums);
             let count = emitter.fb.iadd_const(state[1], 1);
             Ok(vec![depth, count])
         };
-        match lens[level] {
+        self.in_pieces(env, axis, lens[level], piece, state, &mut push)
+    }
+
+    /// Cuts an axis into pieces of `piece` iterations and a shorter last one, which is left out if empty. Each piece takes and returns
+    /// the carried values.
+    pub(super) fn in_pieces(
+        &mut self,
+        env: &Env,
+        axis: usize,
+        len: Len,
+        piece: i64,
+        state: &[Val],
+        body: &mut Piece<'_, Self>,
+    ) -> Result<Vec<Val>, PassError> {
+        let mut whole = |emitter: &mut Self, env: &Env, state: &[Val]| {
+            body(emitter, env, Len::Static(piece), state)
+        };
+        match len {
             Len::Static(n) => {
-                let mut whole = |emitter: &mut Self, env: &Env, state: &[Val]| {
-                    push(emitter, env, Len::Static(piece), state)
-                };
                 let (env, state) =
                     self.for_axis(env, axis, Len::Static(n / piece), piece, state, &mut whole)?;
                 let rest = n % piece;
-                if rest == 0 { Ok(state) } else { push(self, &env, Len::Static(rest), &state) }
+                if rest == 0 { Ok(state) } else { body(self, &env, Len::Static(rest), &state) }
             }
             Len::Dynamic(n, max) => {
                 let whole_pieces = self.divided(n, piece);
-                let mut whole = |emitter: &mut Self, env: &Env, state: &[Val]| {
-                    push(emitter, env, Len::Static(piece), state)
-                };
                 let trip = Len::Dynamic(whole_pieces, max / piece);
                 let (env, state) = self.for_axis(env, axis, trip, piece, state, &mut whole)?;
                 let done = self.fb.imul_const(whole_pieces, piece);
                 let rest = self.fb.int_op(IntOp::Sub, n, done);
                 let one = self.fb.int(1);
                 let any = self.fb.int_op(IntOp::Min, rest, one);
-                // An empty rest is no chunk; the axis is not advanced in this loop of at most one iteration.
+                // The axis is not advanced in this loop of at most one iteration.
                 let open = self.fb.open_loop(any, &state);
                 let params = open.params.clone();
-                let next = push(self, &env, Len::Dynamic(rest, piece - 1), &params)?;
+                let next = body(self, &env, Len::Dynamic(rest, piece - 1), &params)?;
                 Ok(self.fb.close_loop(open, next))
             }
         }
@@ -373,7 +394,8 @@ impl Emitter<'_> {
         let n_chunks = self.divided(rounded, per_chunk);
         let zero = self.fb.int(0);
         let mut init = vec![zero, n_runs];
-        let place = self.odometer(env, outer, zero);
+        let positions = vec![zero; outer.len().saturating_sub(1)];
+        let place = self.odometer(env, outer, &positions);
         init.extend(&place);
         let open = self.fb.open_loop(n_chunks, &init);
         let (chunk, params) = (open.iv, open.params.clone());
@@ -407,15 +429,21 @@ impl Emitter<'_> {
 
     /// The values that an odometer over the outer axes carries: addresses, then the position along every axis but the first,
     /// then the indices that expressions need.
-    fn odometer(&self, env: &Env, outer: &[Len], zero: Val) -> Vec<Val> {
+    pub(super) fn odometer(&self, env: &Env, outer: &[Len], positions: &[Val]) -> Vec<Val> {
         let mut values: Vec<Val> =
             self.odometer_streams(outer.len()).into_iter().map(|stream| env.ptr[stream]).collect();
-        values.extend(std::iter::repeat_n(zero, outer.len().saturating_sub(1)));
+        values.extend(positions);
         values.extend((0..outer.len()).filter_map(|level| env.index[self.phase.n_space + level]));
         values
     }
 
-    fn at_odometer(&self, env: &Env, outer: &[Len], values: &[Val]) -> Env {
+    /// The positions among an odometer's values.
+    pub(super) fn odometer_positions(&self, outer: &[Len], values: &[Val]) -> Vec<Val> {
+        let n_streams = self.odometer_streams(outer.len()).len();
+        values[n_streams..n_streams + outer.len().saturating_sub(1)].to_vec()
+    }
+
+    pub(super) fn at_odometer(&self, env: &Env, outer: &[Len], values: &[Val]) -> Env {
         let streams = self.odometer_streams(outer.len());
         let mut env = env.clone();
         for (&stream, &ptr) in streams.iter().zip(values) {
@@ -432,7 +460,7 @@ impl Emitter<'_> {
     }
 
     /// One run further: the last outer axis steps, and carries into the one before when it is full.
-    fn turn_odometer(&mut self, env: &Env, outer: &[Len], values: &[Val]) -> Vec<Val> {
+    pub(super) fn turn_odometer(&mut self, env: &Env, outer: &[Len], values: &[Val]) -> Vec<Val> {
         let streams = self.odometer_streams(outer.len());
         let first_axis = self.phase.n_space;
         let n_positions = outer.len().saturating_sub(1);
@@ -505,39 +533,36 @@ impl Emitter<'_> {
     ) -> Result<Vec<Val>, PassError> {
         let (combine, factors) = (self.reduction().combine, self.reduction().factors.clone());
         let mut cache = Cache::default();
-        let mut next = Vec::with_capacity(sums.len());
-        for row in 0..tile.rows {
-            for vector in 0..tile.vectors {
-                let at = At { row, vector };
-                let sum = sums[row * tile.vectors + vector];
-                let a = self.eval(env, tile, factors[0], at, &mut cache)?;
-                let combined = match (combine, factors.get(1)) {
-                    (Combine::Sum, None) => self.fb.binary(VecBinary::Add, sum, a),
-                    (Combine::Sum, Some(&b)) => {
+        let mut next = sums.to_vec();
+        for at in tile.places_by_fewest_live() {
+            let sum = sums[at.row * tile.vectors + at.vector];
+            let a = self.eval(env, tile, factors[0], at, &mut cache)?;
+            let combined = match (combine, factors.get(1)) {
+                (Combine::Sum, None) => self.fb.binary(VecBinary::Add, sum, a),
+                (Combine::Sum, Some(&b)) => {
+                    let b = self.eval(env, tile, b, at, &mut cache)?;
+                    self.multiply_add(a, b, sum)
+                }
+                (_, second) => {
+                    let mut x = a;
+                    if let Some(&b) = second {
                         let b = self.eval(env, tile, b, at, &mut cache)?;
-                        self.multiply_add(a, b, sum)
+                        x = self.fb.binary(VecBinary::Mul, a, b);
                     }
-                    (_, second) => {
-                        let mut x = a;
-                        if let Some(&b) = second {
-                            let b = self.eval(env, tile, b, at, &mut cache)?;
-                            x = self.fb.binary(VecBinary::Mul, a, b);
-                        }
-                        let better = self.is_better(x, sum);
-                        self.fb.inst(Inst::Select { mask: better, a: x, b: sum })
-                    }
-                };
-                // Lanes beyond the run, and terms that do not exist, keep the accumulator.
-                let exists = match (self.term_exists(env, tile, at), tail) {
-                    (None, None) => None,
-                    (Some(mask), None) | (None, Some(mask)) => Some(mask),
-                    (Some(a), Some(b)) => Some(self.fb.inst(Inst::Mask(MaskOp::And, a, b))),
-                };
-                next.push(match exists {
-                    None => combined,
-                    Some(mask) => self.select(mask, combined, sum),
-                });
-            }
+                    let better = self.is_better(x, sum);
+                    self.fb.inst(Inst::Select { mask: better, a: x, b: sum })
+                }
+            };
+            // Lanes beyond the run, and terms that do not exist, keep the accumulator.
+            let exists = match (self.term_exists(env, tile, at), tail) {
+                (None, None) => None,
+                (Some(mask), None) | (None, Some(mask)) => Some(mask),
+                (Some(a), Some(b)) => Some(self.fb.inst(Inst::Mask(MaskOp::And, a, b))),
+            };
+            next[at.row * tile.vectors + at.vector] = match exists {
+                None => combined,
+                Some(mask) => self.select(mask, combined, sum),
+            };
         }
         Ok(next)
     }
@@ -642,7 +667,7 @@ impl Emitter<'_> {
 }
 
 /// How many chunks a shard can have at most. `lane_step` elements of the innermost axis make one term of a chain.
-fn max_chunks(order: &Order, lens: &[Len], lane_step: i64) -> i64 {
+pub(super) fn max_chunks(order: &Order, lens: &[Len], lane_step: i64) -> i64 {
     let Some((inner, outer)) = lens.split_last() else { return 1 };
     let runs: i64 = outer.iter().map(|len| len.max()).product();
     if order.runs_per_chunk > 1 {

@@ -1,0 +1,171 @@
+//! The loops over a unit's space: outer axes, lane tiles and row tiles, each tile with its remainder.
+
+use super::kernel::{Emitter, Env, Len, Tile};
+use crate::pass::PassError;
+use crate::schedule;
+use dlc_ir::vector::IntOp;
+
+/// A loop of the nest over a unit's space.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Level {
+    /// One iteration after the other along an axis.
+    Outer(usize),
+    /// Lane tiles.
+    Lanes,
+    /// Row tiles.
+    Rows,
+}
+
+/// What is done for each register tile.
+pub(super) type Visit<'b, E> = dyn FnMut(&mut E, &Env, &Tile) -> Result<(), PassError> + 'b;
+
+impl Emitter<'_> {
+    /// Visits every register tile of the unit, in the order of the loops.
+    pub(super) fn sweep(
+        &mut self,
+        env: &Env,
+        levels: &[Level],
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<(), PassError> {
+        let lanes = if self.tile_lane_axis().is_some() { self.lanes } else { 1 };
+        let tile =
+            Tile { rows: 1, vectors: 1, lanes, lane_axis: self.tile_lane_axis(), tail: None };
+        self.nest_levels(env, levels, &tile, visit)
+    }
+
+    /// The axis of the lanes, if it is a space axis.
+    fn tile_lane_axis(&self) -> Option<usize> {
+        self.phase.schedule.lane_axis.filter(|&axis| axis < self.phase.n_space)
+    }
+
+    fn nest_levels(
+        &mut self,
+        env: &Env,
+        levels: &[Level],
+        tile: &Tile,
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<(), PassError> {
+        let Some((level, rest)) = levels.split_first() else { return visit(self, env, tile) };
+        match *level {
+            Level::Outer(axis) => {
+                let len = self.lens[axis];
+                self.for_axis(env, axis, len, 1, &[], &mut |emitter, env, _| {
+                    emitter.nest_levels(env, rest, tile, visit)?;
+                    Ok(Vec::new())
+                })?;
+                Ok(())
+            }
+            Level::Lanes => self.lane_tiles(env, rest, tile, visit),
+            Level::Rows => self.row_tiles(env, rest, tile, visit),
+        }
+    }
+
+    /// Lane tiles of whole vectors, then the remainder.
+    fn lane_tiles(
+        &mut self,
+        env: &Env,
+        levels: &[Level],
+        tile: &Tile,
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<(), PassError> {
+        let Some(axis) = tile.lane_axis else { return self.nest_levels(env, levels, tile, visit) };
+        let (vectors, lanes) = (self.phase.schedule.vectors.max(1), self.lanes);
+        let tile = Tile { vectors, ..*tile };
+        let single = Tile { vectors: 1, ..tile };
+        let step = (vectors * lanes) as i64;
+        match self.lens[axis] {
+            Len::Static(n) => {
+                let env =
+                    self.whole_lane_tiles(env, axis, Len::Static(n / step), &tile, levels, visit)?;
+                let rest = n % step;
+                if rest > 0 {
+                    let vectors = (rest as usize).div_ceil(lanes);
+                    let in_last = rest as usize - (vectors - 1) * lanes;
+                    let tail = (in_last < lanes)
+                        .then(|| self.fb.int(in_last as i64))
+                        .map(|n| self.first(n));
+                    self.nest_levels(&env, levels, &Tile { vectors, tail, ..tile }, visit)?;
+                }
+            }
+            Len::Dynamic(n, max) => {
+                let whole = self.divided(n, step);
+                let trip = Len::Dynamic(whole, max / step);
+                let mut env = self.whole_lane_tiles(env, axis, trip, &tile, levels, visit)?;
+                let done = self.fb.imul_const(whole, step);
+                let mut rest = self.fb.int_op(IntOp::Sub, n, done);
+                if vectors > 1 {
+                    let singles = self.divided(rest, lanes as i64);
+                    let trip = Len::Dynamic(singles, vectors as i64 - 1);
+                    env = self.whole_lane_tiles(&env, axis, trip, &single, levels, visit)?;
+                    let done = self.fb.imul_const(singles, lanes as i64);
+                    rest = self.fb.int_op(IntOp::Sub, rest, done);
+                }
+                if lanes > 1 {
+                    self.fb.open_if();
+                    let tail = Some(self.first(rest));
+                    self.nest_levels(&env, levels, &Tile { tail, ..single }, visit)?;
+                    self.fb.close_if(rest);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn whole_lane_tiles(
+        &mut self,
+        env: &Env,
+        axis: usize,
+        trip: Len,
+        tile: &Tile,
+        levels: &[Level],
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<Env, PassError> {
+        let step = (tile.vectors * tile.lanes) as i64;
+        let (env, _) = self.for_axis(env, axis, trip, step, &[], &mut |emitter, env, _| {
+            emitter.nest_levels(env, levels, tile, visit)?;
+            Ok(Vec::new())
+        })?;
+        Ok(env)
+    }
+
+    /// Row tiles, then the remaining rows: as one smaller tile if their number is known, else one by one. A tile of fewer vectors
+    /// than the schedule's has more rows.
+    fn row_tiles(
+        &mut self,
+        env: &Env,
+        levels: &[Level],
+        tile: &Tile,
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<(), PassError> {
+        let schedule = &self.phase.schedule;
+        let Some(axis) = schedule.row_axis else {
+            return self.nest_levels(env, levels, tile, visit);
+        };
+        let rows = schedule::rows_of(schedule, tile.vectors, self.lens[axis].max());
+        let mut run = |emitter: &mut Self, env: &Env, trip: Len, rows: i64| {
+            let tile = Tile { rows: rows as usize, ..*tile };
+            emitter.for_axis(env, axis, trip, rows, &[], &mut |emitter, env, _| {
+                emitter.nest_levels(env, levels, &tile, visit)?;
+                Ok(Vec::new())
+            })
+        };
+        match self.lens[axis] {
+            Len::Static(n) => {
+                let (env, _) = run(self, env, Len::Static(n / rows), rows)?;
+                if n % rows > 0 {
+                    run(self, &env, Len::Static(1), n % rows)?;
+                }
+            }
+            Len::Dynamic(n, max) => {
+                let whole = self.divided(n, rows);
+                let (env, _) = run(self, env, Len::Dynamic(whole, max / rows), rows)?;
+                if rows > 1 {
+                    let done = self.fb.imul_const(whole, rows);
+                    let rest = self.fb.int_op(IntOp::Sub, n, done);
+                    run(self, &env, Len::Dynamic(rest, rows - 1), 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! Schedules drawn at random: any of them gives the same bits.
+
+use dlc_harness::rng::Rng;
+use dlc_ir::graph::{Combine, OrderKind};
+use dlc_ir::tile::{Phase, Program, Schedule, UnitAxis};
+
+/// Draws units for every phase, and a register tile and blocks for every sum.
+pub fn at_random(mut program: Program, seed: u64) -> Program {
+    let mut rng = Rng::new(seed ^ 0x5CED_71E5);
+    let max_batch = program.max_batch;
+    for phase in program.segments.iter_mut().flat_map(|segment| &mut segment.phases) {
+        phase.schedule = drawn(&mut rng, phase, max_batch);
+    }
+    program
+}
+
+fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64) -> Schedule {
+    let mut schedule = phase.schedule.clone();
+    schedule.serial = rng.one_in(4);
+    schedule.units.clear();
+    for axis in 0..phase.n_space {
+        let extent = phase.axes[axis].at(max_batch);
+        if extent > 1 && rng.one_in(2) {
+            schedule.units.push(UnitAxis { axis, tile: rng.in_range(1, extent) });
+        }
+    }
+    let chained = phase.reduction.as_ref().filter(|reduction| {
+        reduction.order.kind == OrderKind::Chain
+            && matches!(reduction.combine, Combine::Sum | Combine::Max | Combine::Min)
+    });
+    let (Some(reduction), Some(lane_axis)) = (chained, schedule.lane_axis) else {
+        return schedule;
+    };
+    schedule.vectors = 1 + rng.below(4);
+    schedule.row_axis = match rng.below(phase.n_space + 1) {
+        axis if axis < phase.n_space && axis != lane_axis => Some(axis),
+        _ => None,
+    };
+    schedule.rows = if schedule.row_axis.is_some() { 1 + rng.below(6) } else { 1 };
+    let has_run = phase.axes.len() > phase.n_space;
+    let may_block = reduction.combine == Combine::Sum && has_run;
+    schedule.block = (may_block && !rng.one_in(3)).then(|| rng.in_range(1, 40));
+    schedule
+}
