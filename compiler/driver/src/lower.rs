@@ -33,7 +33,7 @@ pub fn to_tile_with(
     reschedule: impl FnOnce(Program) -> Program,
 ) -> Result<Program, DriverError> {
     let program = fuse::run(graph, max_batch)?;
-    let program = relayout::run(program);
+    let program = relayout::run(program, target);
     let program = collapse::run(program);
     let program = reschedule(schedule::run(program, target));
     Ok(memory_plan::run(program))

@@ -37,6 +37,16 @@ impl Layout {
         Layout { axes }
     }
 
+    /// The width, if this is a layout of panels.
+    pub fn panel_width(&self) -> Option<i64> {
+        match self.axes.first()? {
+            &PhysicalAxis::Block(last, width) => {
+                (*self == Layout::panel(last + 1, width)).then_some(width)
+            }
+            PhysicalAxis::Whole(_) | PhysicalAxis::Within(..) => None,
+        }
+    }
+
     /// Axes in another order, without blocks.
     pub fn permuted(order: &[usize]) -> Self {
         Layout { axes: order.iter().map(|&axis| PhysicalAxis::Whole(axis)).collect() }
@@ -99,5 +109,7 @@ mod tests {
             }
         }
         assert_eq!(layout.offset(&shape, 1, &[1, 65]), 5 * 64 + 64 + 1);
+        assert_eq!(layout.panel_width(), Some(64));
+        assert_eq!(Layout::row_major(2).panel_width(), None);
     }
 }

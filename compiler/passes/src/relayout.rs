@@ -1,8 +1,11 @@
-//! Gives the operands of products the memory order that vector code wants: padding made real, and the lanes' axis innermost.
+//! Gives the operands of products the memory order that vector code wants: padding made real, the lanes' axis innermost, and long rows cut
+//! into panels.
 //! Input law:  none; works on any phase whose reduction has two factors.
 //! Output law: the loads of such a phase that are plain loads have no fill, and stride 0 or 1 along the axis of the lanes.
 //! Why: a product reads each element many times, so one copy pays; the copy is blocked 16 x 16 and costs about 2 % of a product with 128 rows.
 //! Cost: O(phases); copies the operand once a step.
+//!
+//! A panel holds four vectors of every row, row after row, so that a register tile reads consecutive memory whatever the rows' length.
 //!
 //! ```text
 //! before:  dx[i0, i1] = sum[i2] dy[i0, i2] * w[i1, i2]
@@ -14,16 +17,22 @@ use dlc_ir::affine::Affine;
 use dlc_ir::entity::IndexVec;
 use dlc_ir::graph::{Fill, OrderKind};
 use dlc_ir::layout::Layout;
+use dlc_ir::target::TargetDesc;
 use dlc_ir::tile::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Schedule, Store};
 
+/// Rows that are a multiple of so many bytes apart share few sets of the cache.
+const CROWDED_BYTES: i64 = 512;
+/// How often every element must be read for a copy to pay.
+const PANEL_READS: i64 = 64;
+
 /// Inserts a copy before each product that needs one.
-pub fn run(mut program: Program) -> Program {
+pub fn run(mut program: Program, target: &TargetDesc) -> Program {
     let Program { segments, buffers, max_batch, .. } = &mut program;
     for segment in segments {
         let mut phases: Vec<Phase> = Vec::with_capacity(segment.phases.len());
         for mut phase in std::mem::take(&mut segment.phases) {
             for factor in product_loads(&phase) {
-                if let Some(copy) = copy_of(&mut phase, buffers, *max_batch, factor) {
+                if let Some(copy) = copy_of(&mut phase, buffers, *max_batch, factor, target) {
                     phases.push(copy);
                 }
             }
@@ -62,6 +71,7 @@ fn copy_of(
     buffers: &mut IndexVec<BufferId, Buffer>,
     max_batch: i64,
     load: ExprId,
+    target: &TargetDesc,
 ) -> Option<Phase> {
     let Expr::Load { buffer, subs, fill } = phase.exprs[load].expr.clone() else { return None };
     if fill == Fill::Skip {
@@ -73,7 +83,8 @@ fn copy_of(
         Some(at) if !has_unit_stride(&buffers[buffer], max_batch, &subs, lanes) => Some(at),
         _ => None,
     };
-    if wanted_last.is_none() && fill == Fill::InRange {
+    let crowded = is_crowded(phase, &buffers[buffer], max_batch, &subs);
+    if wanted_last.is_none() && fill == Fill::InRange && !crowded {
         return None;
     }
     let windows: Option<Vec<(i64, Dim)>> = subs
@@ -88,18 +99,30 @@ fn copy_of(
         order.push(at);
     }
     let shape: Vec<Dim> = order.iter().map(|&axis| windows[axis].1).collect();
+    let new_subs: Vec<Affine> =
+        order.iter().map(|&axis| subs[axis].minus(&Affine::constant(windows[axis].0))).collect();
+    // Four vectors wide, so that any register tile of one, two or four lies in one panel.
+    let width = 4 * target.lanes(buffers[buffer].elem.size().max(4)) as i64;
+    let in_columns = new_subs.last().and_then(Affine::as_axis) == Some(lanes)
+        && phase.reduction.as_ref().is_some_and(|it| it.order.kind == OrderKind::Chain)
+        && shape.last().and_then(|extent| extent.as_fixed()).is_some_and(|extent| extent > width);
+    if crowded && !in_columns && wanted_last.is_none() && fill == Fill::InRange {
+        return None;
+    }
+    let layout = match in_columns {
+        true => Layout::panel(shape.len(), width),
+        false => Layout::row_major(shape.len()),
+    };
     let name = unique_name(buffers, format!("{} for {}", buffers[buffer].name, phase.name));
     let copy = buffers.push(Buffer {
         name,
         role: BufferRole::Temporary,
         elem: buffers[buffer].elem,
-        layout: Layout::row_major(shape.len()),
+        layout,
         shape: shape.clone(),
         alias_of: None,
         arena_offset: None,
     });
-    let new_subs =
-        order.iter().map(|&axis| subs[axis].minus(&Affine::constant(windows[axis].0))).collect();
     phase.exprs[load].expr = Expr::Load { buffer: copy, subs: new_subs, fill: Fill::InRange };
 
     let mut from_subs = vec![Affine::constant(0); subs.len()];
@@ -119,6 +142,22 @@ fn copy_of(
         schedule: Schedule::default(),
         barrier_before: false,
     })
+}
+
+/// Whether the rows that a product reads along its lanes are so far apart that they crowd into a few sets of the cache, and it reads them
+/// often enough for a copy in panels to pay.
+fn is_crowded(phase: &Phase, buffer: &Buffer, max_batch: i64, subs: &[Affine]) -> bool {
+    let Some(strides) = buffer.strides(max_batch) else { return false };
+    let stride = |axis: usize| -> i64 {
+        subs.iter().zip(&strides).map(|(sub, stride)| sub.coefficient(axis) * stride).sum()
+    };
+    let extent = |axis: usize| phase.axes[axis].at(max_batch);
+    let (Some(lanes), Some(innermost)) = (lane_axis(phase), phase.axes.len().checked_sub(1)) else {
+        return false;
+    };
+    let reads: i64 = (0..phase.n_space).filter(|&axis| stride(axis) == 0).map(extent).product();
+    let bytes = stride(innermost) * buffer.elem.size() as i64;
+    stride(lanes) == 1 && reads >= PANEL_READS && bytes != 0 && bytes % CROWDED_BYTES == 0
 }
 
 /// The name, with a number behind it if it is taken.

@@ -101,6 +101,8 @@ struct Facts {
     loads: Vec<Walk>,
     /// Walks of the stores.
     stores: Vec<Walk>,
+    /// Columns of the panels that some access walks.
+    panel: Option<i64>,
     /// Rough vector operations for each term and for each point.
     term_ops: f64,
     point_ops: f64,
@@ -121,9 +123,11 @@ impl Facts {
                 .iter()
                 .filter_map(|store| walk(store.buffer, &store.subs))
                 .collect(),
+            panel: None,
             term_ops: 0.0,
             point_ops: phase.stores.len() as f64,
         };
+        facts.panel = facts.stores.iter().find_map(|walk| walk.panel).map(|panel| panel.width);
         let is_term = terms(phase);
         for (id, node) in phase.exprs.iter() {
             let ops = cost(&node.expr);
@@ -135,6 +139,7 @@ impl Facts {
             if let Expr::Load { buffer, subs, .. } = &node.expr
                 && let Some(walk) = walk(*buffer, subs)
             {
+                facts.panel = facts.panel.or(walk.panel.map(|panel| panel.width));
                 if factor_ids.contains(&id) {
                     facts.factors.push(walk)
                 } else {
@@ -252,11 +257,15 @@ fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) 
         let row_extent = row_axis.map_or(1, |axis| facts.extents[axis] as usize);
         let all_rows: i64 = (0..lane_axis).map(|axis| facts.extents[axis]).product();
         let others = all_rows as f64 / row_extent.max(1) as f64;
-        for vectors in 1..=n_vectors.min(4) {
+        // Register tiles divide panels.
+        let fits = |vectors: &usize| {
+            facts.panel.is_none_or(|width| width as usize % (vectors * lanes) == 0)
+        };
+        for vectors in (1..=n_vectors.min(4)).filter(fits) {
             for rows in 1..=(accumulators / vectors).min(row_extent).max(1) {
                 let cycles =
                     others * tile_cycles(rows, vectors, row_extent, n_vectors, rows * vectors);
-                if cycles < best.0 * 0.98 {
+                if cycles < best.0 * 0.99 {
                     best = (cycles, row_axis, rows, vectors);
                 }
             }
@@ -342,7 +351,7 @@ fn cycles_of(rows: usize, vectors: usize) -> f64 {
     let fma = (rows * vectors) as f64 / FMA_PER_CYCLE;
     let loads = (rows + vectors) as f64 / LOADS_PER_CYCLE;
     // Two cycles or so of a loop's bookkeeping hide behind the arithmetic only in larger tiles.
-    fma.max(loads).max(FMA_LATENCY) + 0.25
+    fma.max(loads).max(FMA_LATENCY) + 0.5
 }
 
 /// Cycles per term to cover `row_extent` rows and `n_vectors` vectors by tiles and their remainders.
@@ -399,7 +408,7 @@ fn units(
         }
         let extent = facts.extents[axis];
         let grain = if Some(axis) == schedule.lane_axis {
-            (schedule.vectors * lanes) as i64
+            facts.panel.unwrap_or((schedule.vectors * lanes) as i64)
         } else if Some(axis) == schedule.row_axis {
             schedule.rows as i64
         } else {
@@ -427,7 +436,7 @@ fn blocked_units(
     let rows = facts.space(phase) / columns.max(1);
     let area = (rows * columns * 4 + AREA_BYTES - 1) / AREA_BYTES;
     let wanted = ((cycles / BLOCKED_UNIT_CYCLES) as i64).clamp(1, MAX_BLOCKED_UNITS).max(area);
-    let grain = (schedule.vectors * lanes) as i64;
+    let grain = facts.panel.unwrap_or((schedule.vectors * lanes) as i64);
     let others: Vec<usize> = (0..phase.n_space).filter(|&axis| axis != lane_axis).collect();
     let candidates = (1..=((columns + grain - 1) / grain).min(wanted)).map(|pieces| {
         let width = ((columns + pieces - 1) / pieces + grain - 1) / grain * grain;

@@ -9,18 +9,24 @@ pub fn at_random(mut program: Program, seed: u64) -> Program {
     let mut rng = Rng::new(seed ^ 0x5CED_71E5);
     let max_batch = program.max_batch;
     for phase in program.segments.iter_mut().flat_map(|segment| &mut segment.phases) {
-        phase.schedule = drawn(&mut rng, phase, max_batch);
+        let in_panels = phase
+            .reads()
+            .chain(phase.writes())
+            .any(|buffer| program.buffers[buffer].layout.panel_width().is_some());
+        phase.schedule = drawn(&mut rng, phase, max_batch, in_panels);
     }
     program
 }
 
-fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64) -> Schedule {
+fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64, in_panels: bool) -> Schedule {
     let mut schedule = phase.schedule.clone();
     schedule.serial = rng.one_in(4);
     schedule.units.clear();
     for axis in 0..phase.n_space {
         let extent = phase.axes[axis].at(max_batch);
-        if extent > 1 && rng.one_in(2) {
+        // Units hold whole panels.
+        let may_cut = !in_panels || schedule.lane_axis != Some(axis);
+        if may_cut && extent > 1 && rng.one_in(2) {
             schedule.units.push(UnitAxis { axis, tile: rng.in_range(1, extent) });
         }
     }
@@ -31,7 +37,7 @@ fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64) -> Schedule {
     let (Some(reduction), Some(lane_axis)) = (chained, schedule.lane_axis) else {
         return schedule;
     };
-    schedule.vectors = 1 + rng.below(4);
+    schedule.vectors = if in_panels { 1 << rng.below(3) } else { 1 + rng.below(4) };
     schedule.row_axis = match rng.below(phase.n_space + 1) {
         axis if axis < phase.n_space && axis != lane_axis => Some(axis),
         _ => None,

@@ -340,7 +340,9 @@ impl Checker<'_> {
                 reduction.combine == Combine::Sum && reduction.order.kind == OrderKind::Chain
             });
             let has_run = phase.axes.len() > phase.n_space;
-            self.require(block >= 1 && is_chained_sum && has_run, || format!("blocks of {block} terms"));
+            self.require(block >= 1 && is_chained_sum && has_run, || {
+                format!("blocks of {block} terms")
+            });
         }
     }
 }

@@ -115,7 +115,7 @@ fn kernel_args(
                 let elem_bytes = program.buffers[walk.buffer].elem.size() as i64;
                 let mut at = address(fb, program.memory_of(walk.buffer));
                 for (unit, &origin) in units.iter().zip(origins) {
-                    let stride = walk.stride(unit.axis) * elem_bytes;
+                    let stride = walk.panel_stride(unit.axis) * elem_bytes;
                     if stride != 0 {
                         let bytes = fb.imul_const(origin, stride);
                         at = fb.iadd(at, bytes);

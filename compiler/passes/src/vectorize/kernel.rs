@@ -236,8 +236,7 @@ impl Accesses {
     /// The stream that walks like this but for a constant, and the constant.
     fn stream(&mut self, walk: Walk) -> (usize, i64) {
         let constant = walk.offset.offset();
-        let walk =
-            Walk { buffer: walk.buffer, offset: walk.offset.minus(&Affine::constant(constant)) };
+        let walk = Walk { offset: walk.offset.minus(&Affine::constant(constant)), ..walk };
         let at = self.streams.iter().position(|known| *known == walk).unwrap_or_else(|| {
             self.streams.push(walk);
             self.streams.len() - 1
@@ -314,6 +313,9 @@ impl Emitter<'_> {
         let cut = self.phase.schedule.units.iter().find(|unit| unit.axis == axis);
         match cut {
             Some(unit) if unit.tile == 1 => Len::Static(1),
+            Some(unit) if self.phase.axes[axis].as_fixed().is_some_and(|n| n % unit.tile == 0) => {
+                Len::Static(unit.tile)
+            }
             Some(unit) => Len::Dynamic(self.param(Param::Count(axis)), unit.tile.min(max)),
             None => match self.phase.axes[axis].as_fixed() {
                 Some(extent) => Len::Static(extent),
@@ -394,11 +396,19 @@ impl Emitter<'_> {
         self.streams[stream].stride(axis) * self.elem_bytes(stream)
     }
 
+    /// Bytes from a stream's place to the one `n` iterations further along an axis.
+    fn bytes_moved(&self, stream: usize, axis: usize, n: i64) -> i64 {
+        match self.streams.get(stream) {
+            Some(walk) => walk.moved(axis, n) * self.elem_bytes(stream),
+            None => n * self.byte_stride(stream, axis),
+        }
+    }
+
     /// The place `n` iterations further along an axis, by constant displacements.
     pub(super) fn shifted(&self, env: &Env, axis: usize, n: i64) -> Env {
         let mut env = env.clone();
         for stream in 0..env.ptr.len() {
-            env.disp[stream] += n * self.byte_stride(stream, axis);
+            env.disp[stream] += self.bytes_moved(stream, axis, n);
         }
         env.index_disp[axis] += n;
         env
@@ -479,7 +489,7 @@ impl Emitter<'_> {
         let inner = place(&open.params);
         let mut next = body(self, &inner, &open.params[..carried.len()])?;
         for &stream in &moving {
-            let bytes = step * self.byte_stride(stream, axis);
+            let bytes = self.bytes_moved(stream, axis, step);
             next.push(self.fb.iadd_const(inner.ptr[stream], bytes));
         }
         if let Some(index) = inner.index[axis] {

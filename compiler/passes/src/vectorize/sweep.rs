@@ -60,7 +60,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Lane tiles of whole vectors, then the remainder.
+    /// Lane tiles; where an operand lies in panels, those of one panel after the other.
     fn lane_tiles(
         &mut self,
         env: &Env,
@@ -69,11 +69,50 @@ impl Emitter<'_> {
         visit: &mut Visit<'_, Self>,
     ) -> Result<(), PassError> {
         let Some(axis) = tile.lane_axis else { return self.nest_levels(env, levels, tile, visit) };
+        let len = self.lens[axis];
+        let Some(width) = self.panel_width(axis) else {
+            return self.lane_tiles_within(env, axis, len, levels, tile, visit);
+        };
+        let panels = match len {
+            Len::Static(n) => Len::Static(n / width),
+            Len::Dynamic(n, max) => Len::Dynamic(self.divided(n, width), max / width),
+        };
+        let (env, _) = self.for_axis(env, axis, panels, width, &[], &mut |emitter, env, _| {
+            let whole = Len::Static(width);
+            emitter.lane_tiles_within(env, axis, whole, levels, tile, visit)?;
+            Ok(Vec::new())
+        })?;
+        let rest = match (len, panels) {
+            (Len::Dynamic(n, _), Len::Dynamic(panels, _)) => {
+                let done = self.fb.imul_const(panels, width);
+                Len::Dynamic(self.fb.int_op(IntOp::Sub, n, done), width - 1)
+            }
+            _ => Len::Static(len.max() % width),
+        };
+        self.lane_tiles_within(&env, axis, rest, levels, tile, visit)
+    }
+
+    /// Columns of the panels along an axis, if some operand lies in panels.
+    fn panel_width(&self, axis: usize) -> Option<i64> {
+        let panels = self.streams.iter().filter_map(|walk| walk.panel);
+        panels.filter(|panel| panel.axis == axis).map(|panel| panel.width).max()
+    }
+
+    /// Lane tiles of whole vectors, then the remainder.
+    fn lane_tiles_within(
+        &mut self,
+        env: &Env,
+        axis: usize,
+        len: Len,
+        levels: &[Level],
+        tile: &Tile,
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<(), PassError> {
         let (vectors, lanes) = (self.phase.schedule.vectors.max(1), self.lanes);
         let tile = Tile { vectors, ..*tile };
         let single = Tile { vectors: 1, ..tile };
         let step = (vectors * lanes) as i64;
-        match self.lens[axis] {
+        match len {
             Len::Static(n) => {
                 let env =
                     self.whole_lane_tiles(env, axis, Len::Static(n / step), &tile, levels, visit)?;
