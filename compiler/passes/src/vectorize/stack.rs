@@ -7,9 +7,15 @@ use dlc_ir::vector::{Addr, Inst, IntOp, Storage, Type, Val, VecBinary};
 #[derive(Debug, Clone)]
 pub(super) struct Stack {
     /// Address of slot 0.
-    base: Val,
-    slot_bytes: i64,
-    types: Vec<Type>,
+    pub base: Val,
+    pub slot_bytes: i64,
+    /// Types of the accumulators, and where they lie in a slot.
+    pub places: Vec<(Type, i32)>,
+}
+
+/// How many slots a stack for so many pushes needs: a counter up to n never has more bits set than n has bits.
+pub(super) fn slots_for(max_pushes: i64) -> i64 {
+    i64::from(64 - max_pushes.max(1).leading_zeros())
 }
 
 fn bytes_of(ty: Type) -> i64 {
@@ -19,7 +25,7 @@ fn bytes_of(ty: Type) -> i64 {
     }
 }
 
-fn storage_of(ty: Type) -> Storage {
+pub(super) fn storage_of(ty: Type) -> Storage {
     match ty {
         Type::Vec { elem, .. } => elem.into(),
         Type::Mask { .. } | Type::Int => Storage::I64,
@@ -34,14 +40,19 @@ impl Emitter<'_> {
         max_pushes: i64,
         offset: &mut i64,
     ) -> Stack {
-        let slot_bytes = (types.iter().map(|ty| bytes_of(*ty)).sum::<i64>() + 63) / 64 * 64;
-        // A counter below 2^n never has more than n bits set; one slot more holds the sum that is being pushed.
-        let slots = i64::from(64 - max_pushes.max(1).leading_zeros()) + 1;
+        let mut bytes = 0;
+        let mut places = Vec::with_capacity(types.len());
+        for ty in types {
+            places.push((ty, bytes as i32));
+            bytes += bytes_of(ty);
+        }
+        let slot_bytes = (bytes + 63) / 64 * 64;
+        let slots = slots_for(max_pushes);
         let scratch = self.param(super::kernel::Param::Scratch);
         let base = self.fb.iadd_const(scratch, *offset);
         *offset += slots * slot_bytes;
         self.scratch_bytes = self.scratch_bytes.max(*offset as u64);
-        Stack { base, slot_bytes, types }
+        Stack { base, slot_bytes, places }
     }
 
     fn slot(&mut self, stack: &Stack, depth: Val) -> Val {
@@ -50,14 +61,11 @@ impl Emitter<'_> {
     }
 
     fn load_slot(&mut self, stack: &Stack, slot: Val) -> Vec<Val> {
-        let mut disp = 0;
-        let mut loaded = Vec::new();
-        for &ty in &stack.types {
+        let load = |&(ty, disp): &(Type, i32)| {
             let addr = Addr::offset(slot, disp);
-            loaded.push(self.fb.inst(Inst::Load { ty, storage: storage_of(ty), addr, mask: None }));
-            disp += bytes_of(ty) as i32;
-        }
-        loaded
+            self.fb.inst(Inst::Load { ty, storage: storage_of(ty), addr, mask: None })
+        };
+        stack.places.iter().map(load).collect()
     }
 
     /// Pushes sum number `count` (from 0) on a stack of `depth` sums; returns the new depth.
@@ -81,10 +89,8 @@ impl Emitter<'_> {
         let mut results = self.fb.close_loop(open, merged);
         let depth = results.pop().expect("the depth is carried");
         let slot = self.slot(stack, depth);
-        let mut disp = 0;
-        for (&sum, &ty) in results.iter().zip(&stack.types) {
+        for (&sum, &(ty, disp)) in results.iter().zip(&stack.places) {
             self.fb.store(storage_of(ty), Addr::offset(slot, disp), sum, None);
-            disp += bytes_of(ty) as i32;
         }
         self.fb.iadd_const(depth, 1)
     }
