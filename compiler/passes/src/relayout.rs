@@ -22,6 +22,12 @@ use dlc_ir::tile::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Schedul
 
 /// Rows that are a multiple of so many bytes apart share few sets of the cache.
 const CROWDED_BYTES: i64 = 512;
+/// The caches' period: what lies a multiple of it apart competes for the same places.
+const PAGE_BYTES: i64 = 4096;
+/// Rows from which on they do not all fit into these places.
+const PAGE_ROWS: i64 = 8;
+/// Elements between the rows of a copy that keep them apart.
+const ROW_GAP: i64 = 16;
 /// How often every element must be read for a copy to pay.
 const PANEL_READS: i64 = 64;
 
@@ -84,7 +90,8 @@ fn copy_of(
         _ => None,
     };
     let crowded = is_crowded(phase, &buffers[buffer], max_batch, &subs);
-    if wanted_last.is_none() && fill == Fill::InRange && !crowded {
+    let aliased = is_aliased(phase, &buffers[buffer], max_batch, &subs);
+    if wanted_last.is_none() && fill == Fill::InRange && !crowded && !aliased {
         return None;
     }
     let windows: Option<Vec<(i64, Dim)>> = subs
@@ -109,6 +116,10 @@ fn copy_of(
     if crowded && !in_columns && wanted_last.is_none() && fill == Fill::InRange {
         return None;
     }
+    let mut room = shape.clone();
+    if let Some(last) = room.last_mut().filter(|_| aliased) {
+        last.constant += ROW_GAP;
+    }
     let layout = match in_columns {
         true => Layout::panel(shape.len(), width),
         false => Layout::row_major(shape.len()),
@@ -119,7 +130,7 @@ fn copy_of(
         role: BufferRole::Temporary,
         elem: buffers[buffer].elem,
         layout,
-        shape: shape.clone(),
+        shape: room,
         alias_of: None,
         arena_offset: None,
     });
@@ -158,6 +169,26 @@ fn is_crowded(phase: &Phase, buffer: &Buffer, max_batch: i64, subs: &[Affine]) -
     let reads: i64 = (0..phase.n_space).filter(|&axis| stride(axis) == 0).map(extent).product();
     let bytes = stride(innermost) * buffer.elem.size() as i64;
     stride(lanes) == 1 && reads >= PANEL_READS && bytes != 0 && bytes % CROWDED_BYTES == 0
+}
+
+/// Whether neighbours of the operand that a product reads for its rows are pages apart, so that all of them want the same few places in
+/// the caches, and they are read often enough for a copy with gaps between its rows to pay.
+fn is_aliased(phase: &Phase, buffer: &Buffer, max_batch: i64, subs: &[Affine]) -> bool {
+    let (Some(strides), Some(lanes)) = (buffer.strides(max_batch), lane_axis(phase)) else {
+        return false;
+    };
+    let stride = |axis: usize| -> i64 {
+        subs.iter().zip(&strides).map(|(sub, stride)| sub.coefficient(axis) * stride).sum()
+    };
+    let extent = |axis: usize| phase.axes[axis].at(max_batch);
+    let on_pages = |axis: usize| {
+        let bytes = stride(axis) * buffer.elem.size() as i64;
+        bytes != 0 && bytes % PAGE_BYTES == 0 && extent(axis) >= PAGE_ROWS
+    };
+    let reads: i64 = (0..phase.n_space).filter(|&axis| stride(axis) == 0).map(extent).product();
+    let has_columns = buffer.shape.last().is_some_and(|last| last.as_fixed().is_some());
+    let is_row_operand = stride(lanes) == 0 && lanes < phase.n_space;
+    is_row_operand && has_columns && reads >= PANEL_READS && (0..phase.axes.len()).any(on_pages)
 }
 
 /// The name, with a number behind it if it is taken.
