@@ -46,8 +46,13 @@ impl Error {
             Error::Model { failure } => match failure {
                 Failure::Read { .. } | Failure::Diagnostics { .. } | Failure::Batch { .. } => true,
                 Failure::Driver(error) => match error {
-                    DriverError::UnknownTarget { .. } | DriverError::TargetLacks { .. } => true,
-                    DriverError::Pass(_) | DriverError::Codegen(_) => false,
+                    DriverError::UnknownTarget { .. }
+                    | DriverError::TargetLacks { .. }
+                    | DriverError::NotTrained { .. } => true,
+                    DriverError::Pass(_)
+                    | DriverError::Codegen(_)
+                    | DriverError::Artefact { .. }
+                    | DriverError::Archive { .. } => false,
                 },
             },
             Error::Run(error) => match error {

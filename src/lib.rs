@@ -4,7 +4,7 @@
 //! machine code that trains, judges and predicts. Arrays go in and out as `ndarray` views by the names that the text gives
 //! them.
 //!
-//! ```no_run
+//! ```
 //! use ndarray::{Array1, Array4};
 //!
 //! let model = dlc::Model::from_text(
@@ -17,11 +17,31 @@
 //!      }",
 //! )?;
 //! let mut net = model.compile(&dlc::Options { batch: 128, threads: 2, ..Default::default() })?;
-//! let (x, y) = (Array4::<f32>::zeros((128, 8, 8, 1)), Array1::<i32>::zeros(128));
-//! let loss = net.train_step(&[("image", x.view().into()), ("label", y.view().into())])?;
-//! let results = net.predict(&[("image", x.view().into())])?;
-//! assert_eq!(results.f32("logits").map(|logits| logits.shape()), Some(&[128, 10][..]));
-//! # let _ = loss;
+//!
+//! // Training, step by step, on arrays of the caller.
+//! let (x, y) = (Array4::<f32>::ones((128, 8, 8, 1)), Array1::<i32>::zeros(128));
+//! let first = net.train_step(&[("image", x.view().into()), ("label", y.view().into())])?;
+//! let second = net.train_step(&[("image", x.view().into()), ("label", y.view().into())])?;
+//! assert!(second < first);
+//!
+//! // Weights by name.
+//! let weight = net.weight("dense_2.b")?;
+//! let b = weight.as_f32().expect("parameters are f32");
+//! assert_eq!(b.shape(), [10]);
+//! net.set_weight("dense_2.b", (b * 2.0).view().into())?;
+//!
+//! // Prediction, from several threads at once, for any number of examples.
+//! let net = &net;
+//! let few = Array4::<f32>::ones((3, 8, 8, 1));
+//! let (many, few) = std::thread::scope(|scope| {
+//!     let other = scope.spawn(|| net.predict(&[("image", few.view().into())]));
+//!     (net.predict(&[("image", x.view().into())]), other.join().expect("it does not panic"))
+//! });
+//! let (many, few) = (many?, few?);
+//! let (many, few) = (many.f32("logits").expect("f32"), few.f32("logits").expect("f32"));
+//! assert_eq!((many.shape(), few.shape()), (&[128, 10][..], &[3, 10][..]));
+//! // An example's prediction does not depend on its batch.
+//! assert_eq!(many.index_axis(ndarray::Axis(0), 0), few.index_axis(ndarray::Axis(0), 0));
 //! # Ok::<(), dlc::Error>(())
 //! ```
 //!

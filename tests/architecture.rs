@@ -15,6 +15,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         "compiler/driver",
         &["dlc-grammar", "dlc-ir", "dlc-frontend", "dlc-passes", "dlc-codegen", "dlc-abi"],
     ),
+    // It runs a model's initialisers, so it stands above the runtime as well.
+    ("compiler/build", &["dlc-grammar", "dlc-driver", "dlc-exec", "dlc-train"]),
     ("runtime/exec", &["dlc-abi"]),
     ("runtime/data", &["dlc-abi", "dlc-exec"]),
     ("runtime/train", &["dlc-abi", "dlc-exec", "dlc-data"]),

@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod compile;
 mod doctor;
 mod dump;
 mod eval;
@@ -39,6 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Compile(compile::Args),
     Fmt(fmt::Args),
     Summary(summary::Args),
     Train(train::Args),
@@ -72,6 +74,7 @@ fn wrong_input(message: impl Into<String>) -> anyhow::Error {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check(args) => check::run(args),
+        Command::Compile(args) => compile::run(args),
         Command::Fmt(args) => fmt::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
@@ -101,8 +104,15 @@ fn report(error: &anyhow::Error) -> u8 {
         output::diagnostics(diagnostics, sources);
         return WRONG_INPUT;
     }
+    if let Some(dlc_build::Error::Model { failure }) = error.downcast_ref::<dlc_build::Error>()
+        && let dlc_driver::model::Failure::Diagnostics { sources, diagnostics } = failure
+    {
+        output::diagnostics(diagnostics, sources);
+        return WRONG_INPUT;
+    }
     eprintln!("error: {error:#}");
     let is_input = error.is::<WrongInput>()
+        || error.downcast_ref::<dlc_build::Error>().is_some_and(dlc_build::Error::is_input)
         || error.is::<dlc::data::DataError>()
         || error.downcast_ref::<dlc::Error>().is_some_and(dlc::Error::is_input);
     if is_input { WRONG_INPUT } else { FAILED }

@@ -176,15 +176,15 @@ pub fn compile_jit(
 }
 
 /// A module whose equal functions are one, and who stands for whom.
-struct Shared {
-    module: Module,
+pub(crate) struct Shared {
+    pub(crate) module: Module,
     /// For each function of the old module its place in the new one.
-    stand_ins: IndexVec<FuncId, FuncId>,
+    pub(crate) stand_ins: IndexVec<FuncId, FuncId>,
 }
 
 impl Shared {
     /// Callees stand before callers, so that calls are redirected before callers are compared.
-    fn of(module: &Module) -> Shared {
+    pub(crate) fn of(module: &Module) -> Shared {
         let mut shared = Shared { module: Module::default(), stand_ins: IndexVec::new() };
         let mut candidates: BTreeMap<(usize, usize, usize), Vec<FuncId>> = BTreeMap::new();
         for function in module.functions.values() {
@@ -229,7 +229,7 @@ fn redirect(block: &mut Block, stand_ins: &IndexVec<FuncId, FuncId>) {
 }
 
 /// Compiles every function; returns them in order and the number of threads used.
-fn compile_all(
+pub(crate) fn compile_all(
     shared: &Shared,
     kernel_backend: &dyn Backend,
     driver_backend: &dyn Backend,

@@ -28,4 +28,22 @@ pub enum DriverError {
         /// The instruction families that are missing.
         lacks: &'static str,
     },
+    /// A model without a `train` block was to be compiled for training.
+    #[error("`{model}` has no `train` block, so it cannot be compiled for training")]
+    NotTrained {
+        /// The model.
+        model: String,
+    },
+    /// An artefact could not be put together: a law of the compiler or of its caller is broken.
+    #[error("compiler bug in the artefact: {what}")]
+    Artefact {
+        /// What was found.
+        what: String,
+    },
+    /// The static library could not be put together.
+    #[error("could not make the static library: {what}")]
+    Archive {
+        /// What the writer says.
+        what: String,
+    },
 }

@@ -1,6 +1,7 @@
 //! From source text to a module ready to run.
 #![forbid(unsafe_code)]
 
+pub mod artefact;
 mod backend;
 mod error;
 pub mod lower;

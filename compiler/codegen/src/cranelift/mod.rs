@@ -60,6 +60,17 @@ pub struct CraneliftOptions {
     pub verify: bool,
 }
 
+impl CraneliftOptions {
+    /// For object files: position-independent code for every x86-64-v3, whatever this machine has.
+    pub fn for_objects() -> Self {
+        CraneliftOptions {
+            features: Some(&X86_64_V3),
+            position_independent: true,
+            ..CraneliftOptions::default()
+        }
+    }
+}
+
 impl Default for CraneliftOptions {
     fn default() -> Self {
         CraneliftOptions {

@@ -1,0 +1,94 @@
+//! The text of an artefact's programs at every stage.
+
+use super::{ArtefactOptions, FirstState, plan};
+use crate::error::DriverError;
+use crate::lower;
+use crate::model::{Elaborated, Failure, ModelGraphs, batch_of};
+use dlc_codegen::{CraneliftBackend, CraneliftOptions, listing};
+use dlc_ir::vector::FunctionKind;
+use std::fmt::Write as _;
+
+/// A stage whose text can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    /// Frozen graphs.
+    Graph,
+    /// Scheduled phases.
+    Tile,
+    /// Vector code.
+    Vector,
+    /// Cranelift's code of phases and segments; kernels do not pass through it.
+    Clif,
+    /// Machine code of all functions of the module.
+    Asm,
+}
+
+impl Text {
+    const ALL: [Text; 5] = [Text::Graph, Text::Tile, Text::Vector, Text::Clif, Text::Asm];
+
+    /// Its name in options and file names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Text::Graph => "graph",
+            Text::Tile => "tile",
+            Text::Vector => "vector",
+            Text::Clif => "clif",
+            Text::Asm => "asm",
+        }
+    }
+
+    /// The stage of that name.
+    pub fn from_name(name: &str) -> Option<Text> {
+        Text::ALL.into_iter().find(|text| text.name() == name)
+    }
+}
+
+/// The text of all programs of an artefact at a stage.
+///
+/// # Errors
+/// As [`super::compile`].
+pub fn text(
+    elaborated: &Elaborated,
+    options: &ArtefactOptions,
+    first: &FirstState<'_>,
+    stage: Text,
+) -> Result<String, Failure> {
+    let mut text = String::new();
+    if let Text::Graph | Text::Tile = stage {
+        let graphs = ModelGraphs::freeze(elaborated, options.verify)?;
+        let batch = batch_of(elaborated, options.batch)?;
+        let target = options.cpu.backends()?.kernels.target();
+        for (_, _, _, graph) in plan::chosen(&graphs, options.train) {
+            let program = match stage {
+                Text::Graph => graph.to_string(),
+                _ => lower::to_tile(graph, batch, &target)?.to_string(),
+            };
+            let _ = writeln!(text, "{program}");
+        }
+        return Ok(text);
+    }
+    let module = super::plan(elaborated, options, first)?.module;
+    if stage == Text::Vector {
+        return Ok(module.to_string());
+    }
+    let backends = options.cpu.backends()?;
+    let clif = CraneliftBackend::new(CraneliftOptions::for_objects()).map_err(DriverError::from)?;
+    for function in module.functions.values() {
+        let backend = match function.kind {
+            FunctionKind::Kernel => &backends.kernels,
+            FunctionKind::Phase | FunctionKind::Segment => &backends.drivers,
+        };
+        if stage == Text::Clif {
+            if function.kind != FunctionKind::Kernel {
+                let _ = writeln!(text, "; {}\n{}", function.name, clif.clif(function));
+            }
+            continue;
+        }
+        let compiled = backend.compile(&module, function).map_err(DriverError::from)?;
+        let _ = writeln!(text, "{}: ; {}", function.name, backend.name());
+        for line in listing(&compiled.bytes) {
+            let _ = writeln!(text, "  {:5x}  {}", line.offset, line.text);
+        }
+    }
+    Ok(text)
+}
