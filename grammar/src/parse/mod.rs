@@ -87,7 +87,7 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     let pairs = match Dl::parse(Rule::file, text) {
         Ok(pairs) => pairs,
         Err(_) => {
-            // Every text matches `file`; only the stack guard of the parser can stop it, below the limits of the look.
+            // Every text matches `file`; only a limit of the parser itself could stop it, below the limits of the look.
             let d = Diagnostic::error(
                 "E0105",
                 "this file nests too deeply to be read",
