@@ -13,12 +13,15 @@
 //! from the maximum batch, trip counts from the actual one.
 
 mod data;
+#[cfg(feature = "interpreters")]
 mod interpret;
 mod parse;
+#[cfg(feature = "interpreters")]
 mod points;
 mod print;
 mod verify;
 
+#[cfg(feature = "interpreters")]
 pub use interpret::{TileError, TileOutputs, interpret};
 pub use parse::parse;
 pub use verify::BrokenLaw;
@@ -28,5 +31,5 @@ pub use data::{
     UnitAxis,
 };
 
-#[cfg(test)]
+#[cfg(all(test, feature = "interpreters"))]
 mod tests;

@@ -36,7 +36,9 @@
 
 mod build;
 mod data;
+#[cfg(feature = "interpreters")]
 mod interpret;
+#[cfg(feature = "interpreters")]
 mod memory;
 mod ops;
 mod parse;
@@ -48,10 +50,12 @@ pub use data::{
     Addr, Block, Carried, Compare, Elem, FoldOp, FuncId, Function, FunctionKind, Inst, IntOp,
     IntWidth, Loop, MaskOp, Module, ShiftOp, Stmt, Storage, Type, Val, VecBinary, VecUnary,
 };
+#[cfg(feature = "interpreters")]
 pub use interpret::{
     ContextRegions, Fault, InterpretError, Interpreter, KernelRunner, SegmentOptions,
     lay_out_context,
 };
+#[cfg(feature = "interpreters")]
 pub use memory::{AccessError, Memory, RegionId};
 pub use ops::Named;
 pub use parse::{ParseError, parse};

@@ -4,10 +4,9 @@
 //! before the next, so each output still sees its own terms in order. See the orders in the documentation of
 //! [`crate::graph`].
 
-use super::element::Number;
-use super::value::{Value, with_number};
 use super::walk::{Owner, Piece, Place, Walk, each_point, strides};
 use super::{InterpretError, literal_value};
+use crate::graph::elementwise::{Number, Value, with_number};
 use crate::graph::{Combine, Contract, Fill, Order, OrderKind};
 use dlc_abi::{Dim, NumericsClass};
 use std::marker::PhantomData;

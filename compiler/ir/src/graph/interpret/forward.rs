@@ -1,8 +1,8 @@
 //! Forward mode: the derivative of every output in one direction of the inputs, by dual numbers.
 
-use super::value::Value;
 use super::{InterpretError, Leaf, Machine, Outputs};
 use crate::graph::Graph;
+use crate::graph::elementwise::Value;
 use crate::graph::retype::retyped;
 use crate::graph::tensor::{Data, Tensor};
 use indexmap::IndexMap;

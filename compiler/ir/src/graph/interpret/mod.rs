@@ -3,28 +3,22 @@
 //! Values are logical tensors; layouts are ignored. Of a graph that is not frozen, sums take an order of the interpreter's choice.
 
 mod contract;
-mod dual;
-mod element;
 mod forward;
-mod map;
-pub mod philox;
-mod value;
+mod reads;
 mod walk;
 
 pub use forward::{Forward, jvp};
 
 use super::data::{Fill, Graph, Literal, Node, NodeId, Op, OutputKind};
+use super::elementwise::{self, Dual, Element, NoValue, Number, Value, with_number};
 use super::infer::shape_text;
 use super::ops::elem_name;
 use super::tensor::Tensor;
 use super::verify::VerifyError;
 use crate::entity::IndexVec;
 use dlc_abi::ElemType;
-use dual::Dual;
-use element::Number;
 use indexmap::IndexMap;
 use std::fmt;
-use value::{Value, with_number};
 
 /// The node at which something went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,16 +162,7 @@ struct Machine<'g> {
 
 /// A value of `n` equal elements, of the type of `like`.
 fn literal_value(literal: Literal, like: &Value, n: usize) -> Value {
-    match (like, literal) {
-        (Value::F32(_), Literal::Float(x)) => Value::F32(vec![x as f32; n]),
-        (Value::F64(_), Literal::Float(x)) => Value::F64(vec![x; n]),
-        (Value::Dual(_), Literal::Float(x)) => Value::Dual(vec![Dual::still(x); n]),
-        (Value::I32(_), Literal::Int(x)) => Value::I32(vec![x as i32; n]),
-        (Value::I64(_), Literal::Int(x)) => Value::I64(vec![x; n]),
-        (Value::U8(_), Literal::Int(x)) => Value::U8(vec![x as u8; n]),
-        (Value::Bool(_), Literal::Bool(x)) => Value::Bool(vec![x; n]),
-        _ => unreachable!("the verifier has compared literals with element types"),
-    }
+    like.filled(literal, n).expect("the verifier has compared literals with element types")
 }
 
 impl<'g> Machine<'g> {
@@ -211,18 +196,19 @@ impl<'g> Machine<'g> {
 
     /// An empty value of an element type.
     fn sample(&self, id: NodeId, elem: ElemType) -> Result<Value, InterpretError> {
-        Ok(match elem {
-            ElemType::F32 => Value::F32(Vec::new()),
-            ElemType::F64 if self.dual => Value::Dual(Vec::new()),
-            ElemType::F64 => Value::F64(Vec::new()),
-            ElemType::I32 => Value::I32(Vec::new()),
-            ElemType::I64 => Value::I64(Vec::new()),
-            ElemType::U8 => Value::U8(Vec::new()),
-            ElemType::Bool => Value::Bool(Vec::new()),
-            ElemType::Bf16 | ElemType::F16 | ElemType::I8 => {
-                return Err(InterpretError::Unsupported { site: self.site(id), elem });
+        Value::empty(elem, self.dual)
+            .ok_or_else(|| InterpretError::Unsupported { site: self.site(id), elem })
+    }
+
+    fn no_value(&self, id: NodeId, why: NoValue) -> InterpretError {
+        let site = self.site(id);
+        match why {
+            NoValue::Unsupported(elem) => InterpretError::Unsupported { site, elem },
+            NoValue::DivisionByZero { element } => InterpretError::DivisionByZero { site, element },
+            NoValue::BadConversion { element, value } => {
+                InterpretError::BadConversion { site, element, value }
             }
-        })
+        }
     }
 
     /// Runs all nodes in order and drops values after their last reader.
@@ -294,28 +280,32 @@ impl<'g> Machine<'g> {
         Ok(match &node.op {
             Op::Input { .. } => unreachable!("leaves have their own arm"),
             Op::Const(literal) => literal_value(*literal, &sample, n as usize),
-            Op::Iota { axis } => map::iota(*axis, &shape, &sample),
+            Op::Iota { axis } => reads::iota(*axis, &shape, &sample),
             Op::Extent(dim) => number(dim.at(self.batch), &sample),
             Op::Random { seed, step, draw } => {
                 let scalar = |id| match self.value(id) {
                     Value::I32(value) => value[0],
                     _ => unreachable!("the verifier asks for i32"),
                 };
-                map::random(scalar(*seed), scalar(*step), *draw, n, &sample)
+                reads::random(scalar(*seed), scalar(*step), *draw, n, &sample)
             }
-            Op::Unary(op, a) => map::unary(*op, self.value(*a)),
-            Op::Binary(op, a, b) => map::binary(*op, self.value(*a), self.value(*b), &site())?,
-            Op::Compare(op, a, b) => map::compare(*op, self.value(*a), self.value(*b)),
-            Op::Select(c, a, b) => map::select(self.value(*c), self.value(*a), self.value(*b)),
-            Op::Fma(a, b, c) => map::fma(self.value(*a), self.value(*b), self.value(*c)),
-            Op::Convert(a) => map::convert(self.value(*a), node.elem, self.dual, &site())?,
+            Op::Unary(..)
+            | Op::Binary(..)
+            | Op::Compare(..)
+            | Op::Select(..)
+            | Op::Fma(..)
+            | Op::Convert(_) => {
+                elementwise::apply(&node.op, node.elem, self.dual, |id| self.value(id))
+                    .expect("these are the element-wise operations")
+                    .map_err(|why| self.no_value(id, why))?
+            }
             Op::View { operand, subs, fill } => {
                 let outside = match fill {
                     Fill::Value(literal) => Some(literal_value(*literal, &sample, 1)),
                     Fill::InRange | Fill::Skip => None,
                 };
                 let from = self.shape(*operand);
-                map::view(self.value(*operand), &from, subs, outside.as_ref(), &shape)
+                reads::view(self.value(*operand), &from, subs, outside.as_ref(), &shape)
             }
             Op::Reshape(a) => self.value(*a).clone(),
             Op::Contract(contract) => {
@@ -333,7 +323,7 @@ impl<'g> Machine<'g> {
                 let (from, places) = (self.shape(gather.operand), self.shape(gather.index));
                 let operand = (self.value(gather.operand), from.as_slice());
                 let index = (self.value(gather.index), places.as_slice());
-                map::gather(gather, operand, index, &shape, &site())?
+                reads::gather(gather, operand, index, &shape, &site())?
             }
         })
     }
@@ -360,7 +350,7 @@ impl<'g> Machine<'g> {
 
 /// A count as a scalar of the type of `sample`.
 fn number(count: i64, sample: &Value) -> Value {
-    with_number!(sample, T => element::Element::wrap(vec![<T as Number>::of(count)]))
+    with_number!(sample, T => Element::wrap(vec![<T as Number>::of(count)]))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The interpreter against a second, naive reading of the documentation.
 
 use super::*;
-use crate::graph::{Combine, Contract, Data, Fill, Order, OrderKind, parse};
+use crate::graph::{Combine, Contract, Data, Fill, Order, OrderKind, parse, philox};
 use crate::scalar::fma_f32;
 
 /// Numbers whose sums round: no two orders of adding them agree for long.

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 /// `value + derivative * epsilon`, with `epsilon` squared zero.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dual {
+pub(in crate::graph) struct Dual {
     /// The value.
     pub value: f64,
     /// The derivative.
@@ -18,7 +18,7 @@ pub(super) struct Dual {
 
 impl Dual {
     /// A value that does not move.
-    pub(super) const fn still(value: f64) -> Dual {
+    pub(in crate::graph) const fn still(value: f64) -> Dual {
         Dual { value, derivative: 0.0 }
     }
 

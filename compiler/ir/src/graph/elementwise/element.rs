@@ -7,7 +7,7 @@ use crate::math::{self, UnaryMath};
 use crate::scalar::{self, Real};
 
 /// A type of elements.
-pub(super) trait Element: Copy + 'static {
+pub(in crate::graph) trait Element: Copy + 'static {
     /// The elements of a value of this type.
     fn slice(value: &Value) -> &[Self];
     /// A value of these elements.
@@ -15,7 +15,7 @@ pub(super) trait Element: Copy + 'static {
 }
 
 /// A type that is computed with.
-pub(super) trait Number: Element + PartialOrd {
+pub(in crate::graph) trait Number: Element + PartialOrd {
     const ZERO: Self;
     /// Where a maximum starts.
     const LOWEST: Self;

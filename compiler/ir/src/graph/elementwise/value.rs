@@ -1,11 +1,13 @@
-//! Values of nodes inside the interpreter: the types of tensors, and dual numbers for forward mode.
+//! Elements of a node by type: the types of tensors, and dual numbers for forward mode.
 
 use super::dual::Dual;
+use crate::graph::data::Literal;
 use crate::graph::tensor::{Data, Tensor};
+use dlc_abi::ElemType;
 
 /// Elements of a node in row-major order.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(in crate::graph) enum Value {
     F32(Vec<f32>),
     F64(Vec<f64>),
     I32(Vec<i32>),
@@ -36,7 +38,7 @@ macro_rules! with_number {
                 $body
             }
             Value::Dual(_) => {
-                type $type = $crate::graph::interpret::dual::Dual;
+                type $type = $crate::graph::elementwise::Dual;
                 $body
             }
             Value::U8(_) | Value::Bool(_) => {
@@ -63,11 +65,52 @@ macro_rules! with_element {
     };
 }
 
-pub(super) use {with_element, with_number};
+pub(in crate::graph) use {with_element, with_number};
 
 impl Value {
+    /// Without elements, of a type; `dual` asks for dual numbers in place of double precision. `None` for storage types.
+    pub(in crate::graph) fn empty(elem: ElemType, dual: bool) -> Option<Value> {
+        Some(match elem {
+            ElemType::F32 => Value::F32(Vec::new()),
+            ElemType::F64 if dual => Value::Dual(Vec::new()),
+            ElemType::F64 => Value::F64(Vec::new()),
+            ElemType::I32 => Value::I32(Vec::new()),
+            ElemType::I64 => Value::I64(Vec::new()),
+            ElemType::U8 => Value::U8(Vec::new()),
+            ElemType::Bool => Value::Bool(Vec::new()),
+            ElemType::Bf16 | ElemType::F16 | ElemType::I8 => return None,
+        })
+    }
+
+    /// `n` equal elements of the type of this value; `None` if the literal is of another kind.
+    pub(in crate::graph) fn filled(&self, literal: Literal, n: usize) -> Option<Value> {
+        Some(match (self, literal) {
+            (Value::F32(_), Literal::Float(x)) => Value::F32(vec![x as f32; n]),
+            (Value::F64(_), Literal::Float(x)) => Value::F64(vec![x; n]),
+            (Value::Dual(_), Literal::Float(x)) => Value::Dual(vec![Dual::still(x); n]),
+            (Value::I32(_), Literal::Int(x)) => Value::I32(vec![x as i32; n]),
+            (Value::I64(_), Literal::Int(x)) => Value::I64(vec![x; n]),
+            (Value::U8(_), Literal::Int(x)) => Value::U8(vec![x as u8; n]),
+            (Value::Bool(_), Literal::Bool(x)) => Value::Bool(vec![x; n]),
+            _ => return None,
+        })
+    }
+
+    /// The first element.
+    pub(in crate::graph) fn first(&self) -> Option<Literal> {
+        Some(match self {
+            Value::F32(data) => Literal::Float(f64::from(*data.first()?)),
+            Value::F64(data) => Literal::Float(*data.first()?),
+            Value::Dual(data) => Literal::Float(data.first()?.value),
+            Value::I32(data) => Literal::Int(i64::from(*data.first()?)),
+            Value::I64(data) => Literal::Int(*data.first()?),
+            Value::U8(data) => Literal::Int(i64::from(*data.first()?)),
+            Value::Bool(data) => Literal::Bool(*data.first()?),
+        })
+    }
+
     /// Number of elements.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::graph) fn len(&self) -> usize {
         match self {
             Value::F32(data) => data.len(),
             Value::F64(data) => data.len(),
@@ -80,7 +123,7 @@ impl Value {
     }
 
     /// From a tensor's elements.
-    pub(super) fn from_data(data: &Data) -> Value {
+    pub(in crate::graph) fn from_data(data: &Data) -> Value {
         match data {
             Data::F32(data) => Value::F32(data.clone()),
             Data::F64(data) => Value::F64(data.clone()),
@@ -92,7 +135,7 @@ impl Value {
     }
 
     /// As a tensor; of dual numbers the values.
-    pub(super) fn to_tensor(&self, shape: Vec<i64>) -> Tensor {
+    pub(in crate::graph) fn to_tensor(&self, shape: Vec<i64>) -> Tensor {
         let data = match self {
             Value::F32(data) => Data::F32(data.clone()),
             Value::F64(data) => Data::F64(data.clone()),
