@@ -25,8 +25,9 @@ use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
 use dlc_abi::{Dim, ElemType};
 use dlc_ir::entity::EntityRef;
-use dlc_ir::graph::{Combine, Graph, Literal, Node, NodeId, Op, Stage, number_literal};
-use rustc_hash::FxHashMap;
+use dlc_ir::graph::{Combine, Fill, Graph, Literal, Node, NodeId, Op, Read, number_literal};
+use rustc_hash::{FxHashMap, FxHasher};
+use std::hash::{Hash, Hasher};
 
 /// When a rule may be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +128,7 @@ pub fn run(mut graph: Graph, cx: &PassCx) -> Result<Graph, PassError> {
 fn sweep(graph: Graph, cx: &PassCx) -> Result<(Graph, bool), PassError> {
     let old_uses = graph.use_counts();
     let mut uses = vec![0; graph.nodes.len()];
-    let mut known: FxHashMap<String, NodeId> = FxHashMap::default();
+    let mut known: FxHashMap<u64, Vec<NodeId>> = FxHashMap::default();
     let mut changed = false;
     let mut at = 0;
     let graph = rebuild(graph, |graph, node| {
@@ -175,7 +176,7 @@ fn rewrite(
 fn share(
     graph: &mut Graph,
     id: NodeId,
-    known: &mut FxHashMap<String, NodeId>,
+    known: &mut FxHashMap<u64, Vec<NodeId>>,
     cx: &PassCx,
     changed: &mut bool,
 ) -> NodeId {
@@ -183,21 +184,85 @@ fn share(
     if matches!(node.op, Op::Input { .. }) {
         return id;
     }
-    let stage: Stage = node.stage;
-    let key = format!("{:?} {:?} {:?} {:?}", node.op, node.elem, node.shape, node.layout);
-    match known.get(&key) {
-        Some(&first) if graph.nodes[first].stage <= stage => {
-            if !cx.may_rewrite("common_value") {
-                return id;
-            }
-            *changed = true;
-            first
-        }
-        Some(_) | None => {
-            known.insert(key, id);
-            id
-        }
+    let candidates = known.entry(value_hash(node)).or_default();
+    let Some(same) = candidates.iter_mut().find(|first| same_value(&graph.nodes[**first], node))
+    else {
+        candidates.push(id);
+        return id;
+    };
+    if graph.nodes[*same].stage > node.stage {
+        *same = id;
+        return id;
     }
+    if !cx.may_rewrite("common_value") {
+        return id;
+    }
+    *changed = true;
+    *same
+}
+
+/// A number that nodes with the same value share. Subscripts are left out: operands and extents tell most nodes apart.
+fn value_hash(node: &Node) -> u64 {
+    let mut hasher = FxHasher::default();
+    std::mem::discriminant(&node.op).hash(&mut hasher);
+    node.op.operands().hash(&mut hasher);
+    node.elem.hash(&mut hasher);
+    node.shape.hash(&mut hasher);
+    match &node.op {
+        Op::Const(Literal::Float(value)) if !value.is_nan() => value.to_bits().hash(&mut hasher),
+        Op::Const(Literal::Int(value)) => value.hash(&mut hasher),
+        Op::Unary(op, _) => op.hash(&mut hasher),
+        Op::Binary(op, ..) => op.hash(&mut hasher),
+        Op::Const(_)
+        | Op::Input { .. }
+        | Op::Iota { .. }
+        | Op::Extent(_)
+        | Op::Random { .. }
+        | Op::Compare(..)
+        | Op::Select(..)
+        | Op::Fma(..)
+        | Op::Convert(_)
+        | Op::View { .. }
+        | Op::Reshape(_)
+        | Op::Contract(_)
+        | Op::Gather(_) => {}
+    }
+    hasher.finish()
+}
+
+/// Whether two nodes have the same value, bit by bit; NaNs are alike in constants, and told apart in fills, where they are not met.
+fn same_value(a: &Node, b: &Node) -> bool {
+    let same_op = match (&a.op, &b.op) {
+        (Op::Const(a), Op::Const(b)) => same_literal(*a, *b),
+        // Comparing takes zeros of both signs for equal.
+        (a, b) => a == b && fills(a).zip(fills(b)).all(|(a, b)| same_literal(a, b)),
+    };
+    same_op && a.elem == b.elem && a.shape == b.shape && a.layout == b.layout
+}
+
+/// The values that reads of an operation give outside their operands.
+fn fills(op: &Op) -> impl Iterator<Item = Literal> {
+    let (one, reads): (_, &[Read]) = match op {
+        Op::View { fill, .. } => (Some(fill), &[]),
+        Op::Contract(contract) => (None, &contract.reads),
+        Op::Const(_)
+        | Op::Input { .. }
+        | Op::Iota { .. }
+        | Op::Extent(_)
+        | Op::Random { .. }
+        | Op::Unary(..)
+        | Op::Binary(..)
+        | Op::Compare(..)
+        | Op::Select(..)
+        | Op::Fma(..)
+        | Op::Convert(_)
+        | Op::Reshape(_)
+        | Op::Gather(_) => (None, &[]),
+    };
+    one.into_iter().chain(reads.iter().map(|read| &read.fill)).filter_map(|fill| match fill {
+        Fill::Value(literal) => Some(*literal),
+        Fill::InRange | Fill::Skip => None,
+    })
 }
 
 /// Drops nodes that no output needs. Leaves stay: they are the program's interface.
