@@ -12,12 +12,14 @@ pub mod ast;
 pub mod diagnostic;
 pub mod format;
 pub mod lex;
+mod library;
 mod lower;
 pub mod parse;
 pub mod span;
 
 pub use diagnostic::{Diagnostic, Severity, render_concise, render_json, render_terminal};
 pub use format::format;
+pub use library::std_used;
 pub use parse::{Parsed, parse};
 pub use span::{FileId, Sources, Span};
 

@@ -76,6 +76,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         "ms": ms(median),
         "ms_min": ms(least),
         "compile_ms": ms(net.timings().total()),
+        "compile_step_ms": ms(net.timings().to_step()),
         "first_step_s": first_step_s,
         "params": program.trainable(),
         "loss0": loss0,

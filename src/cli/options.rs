@@ -80,11 +80,14 @@ fn timings(net: &Net) {
         .fold((0, 0), |(n, bytes), code| (n + code.n_instructions, bytes + code.code_bytes));
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
     eprintln!(
-        "front end {:.1} ms, passes {:.1} ms, lowering {:.1} ms, code {:.1} ms ({instructions} instructions, {bytes} bytes)",
+        "front end {:.1} ms, passes {:.1} ms, lowering {:.1} ms, code {:.1} ms ({instructions} instructions, {bytes} bytes); \
+         a step after {:.1} ms, all programs after {:.1} ms",
         ms(timings.front_end),
         ms(timings.passes),
         ms(timings.lowering),
-        ms(timings.codegen)
+        ms(timings.codegen),
+        ms(timings.to_step()),
+        ms(timings.total())
     );
 }
 

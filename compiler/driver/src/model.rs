@@ -8,7 +8,7 @@ use crate::error::DriverError;
 use crate::lower::{self, Compiled};
 use dlc_frontend::{ElaborateOptions, Frontend, ModelProgram, TrainForward};
 use dlc_grammar::ast::ItemKind;
-use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse};
+use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, std_files, std_used};
 use dlc_ir::graph::{Graph, NodeId, Op};
 use dlc_passes::autodiff;
 use dlc_passes::pass::{PassCx, PassManager, PassOptions};
@@ -86,7 +86,7 @@ impl Default for CompileOptions {
     }
 }
 
-/// Where the time went.
+/// Where the time went. Programs are compiled side by side, so that parts of all programs add up to more than [`Timings::total`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Reading, parsing and elaborating the text.
@@ -97,12 +97,27 @@ pub struct Timings {
     pub lowering: Duration,
     /// From vector code to executable memory.
     pub codegen: Duration,
+    /// From the elaborated text to the machine code of the training step, or of inference where there is none.
+    pub step: Duration,
+    /// From the elaborated text to the machine code of all programs.
+    pub programs: Duration,
 }
 
 impl Timings {
-    /// All of it.
+    /// From the text to the machine code of all programs.
     pub fn total(&self) -> Duration {
-        self.front_end + self.passes + self.lowering + self.codegen
+        self.front_end + self.programs
+    }
+
+    /// From the text to the machine code of a step.
+    pub fn to_step(&self) -> Duration {
+        self.front_end + self.step
+    }
+
+    fn add_parts(&mut self, other: &Timings) {
+        self.passes += other.passes;
+        self.lowering += other.lowering;
+        self.codegen += other.codegen;
     }
 }
 
@@ -174,21 +189,38 @@ pub fn elaborate_text(
     model: Option<&str>,
 ) -> Result<Elaborated, Failure> {
     let start = Instant::now();
-    let Loaded { sources, front_end, mut diagnostics, .. } = load(name, text, folder);
-    let mut program = None;
-    // What the parser did not understand would be reported a second time as names that are missing.
-    if !diagnostics.iter().any(Diagnostic::is_error) {
-        let options = ElaborateOptions { model: model.map(str::to_owned) };
-        let (elaborated, more) = front_end.elaborate(&options);
-        program = elaborated;
-        diagnostics.extend(more);
+    let options = ElaborateOptions { model: model.map(str::to_owned) };
+    let mut elaborated = elaborate(load_with(name, text, folder, Library::Used), &options);
+    if elaborated.program.is_none() || !elaborated.diagnostics.is_empty() {
+        // Whoever is told of a wrong name is shown the nearest of all names.
+        elaborated = elaborate(load(name, text, folder), &options);
     }
+    let Tried { sources, diagnostics, program } = elaborated;
     match program {
         Some(program) if !diagnostics.iter().any(Diagnostic::is_error) => {
             Ok(Elaborated { sources, warnings: diagnostics, program, time: start.elapsed() })
         }
         _ => Err(Failure::Diagnostics { sources: Box::new(sources), diagnostics }),
     }
+}
+
+/// What the front end made of a text, right or wrong.
+struct Tried {
+    sources: Sources,
+    diagnostics: Vec<Diagnostic>,
+    program: Option<ModelProgram>,
+}
+
+fn elaborate(loaded: Loaded, options: &ElaborateOptions) -> Tried {
+    let Loaded { sources, front_end, mut diagnostics, .. } = loaded;
+    let mut program = None;
+    // What the parser did not understand would be reported a second time as names that are missing.
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        let (elaborated, more) = front_end.elaborate(options);
+        program = elaborated;
+        diagnostics.extend(more);
+    }
+    Tried { sources, diagnostics, program }
 }
 
 /// A text that was read with everything it uses.
@@ -204,8 +236,21 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// How much of the standard library is parsed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Library {
+    /// All of it.
+    Whole,
+    /// What the text can use.
+    Used,
+}
+
 /// Parses a text, the files it uses and the standard library, and collects their declarations.
 pub fn load(name: &str, text: &str, folder: Option<&Path>) -> Loaded {
+    load_with(name, text, folder, Library::Whole)
+}
+
+fn load_with(name: &str, text: &str, folder: Option<&Path>, part: Library) -> Loaded {
     let mut sources = Sources::new();
     let mut diagnostics = Vec::new();
     let main_id = sources.add(name, text);
@@ -220,8 +265,11 @@ pub fn load(name: &str, text: &str, folder: Option<&Path>) -> Loaded {
         &mut library,
         &mut diagnostics,
     );
-    for id in sources.add_std() {
-        let text = sources.get(id).expect("just added").text.clone();
+    let texts: Vec<String> = match part {
+        Library::Whole => std_files().iter().map(|(_, text)| (*text).to_owned()).collect(),
+        Library::Used => std_used(sources.iter().map(|(_, file)| file.text.as_str())),
+    };
+    for (id, text) in sources.add_std().into_iter().zip(texts) {
         library.push(parse(id, &text).file);
     }
     let (front_end, more) = dlc_frontend::load(&sources, &main, &library);
@@ -290,6 +338,13 @@ pub fn joint_graph(program: &ModelProgram) -> Result<Option<Graph>, Vec<Diagnost
     Ok(Some(graph))
 }
 
+fn joint_of(elaborated: &Elaborated) -> Result<Option<Graph>, Failure> {
+    joint_graph(&elaborated.program).map_err(|diagnostics| Failure::Diagnostics {
+        sources: Box::new(elaborated.sources.clone()),
+        diagnostics,
+    })
+}
+
 /// Runs the passes that decide bits.
 ///
 /// # Errors
@@ -306,10 +361,7 @@ impl ModelGraphs {
     /// When a pass gives up, or the optimizer's text is wrong.
     pub fn freeze(elaborated: &Elaborated, verify: bool) -> Result<Self, Failure> {
         let program = &elaborated.program;
-        let joint = joint_graph(program).map_err(|diagnostics| Failure::Diagnostics {
-            sources: Box::new(elaborated.sources.clone()),
-            diagnostics,
-        })?;
+        let joint = joint_of(elaborated)?;
         let trains = joint.is_some();
         let measures = trains && !program.finish.outputs.is_empty();
         let optional =
@@ -332,17 +384,15 @@ impl ModelGraphs {
     /// A number that two models share only if they compute the same, bit by bit: the FNV-1a hash (Fowler, Noll, Vo) of the text of
     /// all graphs, in which the batch is a symbol and no target occurs.
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut hash = Fingerprint::default();
         for graph in self.all() {
-            for byte in graph.to_string().bytes() {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
+            hash.add(&graph.to_string());
         }
-        hash
+        hash.0
     }
 }
 
-/// Compiles all programs of a model.
+/// Compiles all programs of a model: the training step on this thread, the others meanwhile on a second one.
 ///
 /// # Errors
 /// When the batch is out of range, or something below the front end fails.
@@ -352,39 +402,111 @@ pub fn compile_model(
 ) -> Result<ModelPrograms, Failure> {
     let batch = batch_of(elaborated, options.batch)?;
     let start = Instant::now();
-    let graphs = ModelGraphs::freeze(elaborated, options.verify)?;
-    let fingerprint = graphs.fingerprint();
-    let mut timings =
-        Timings { front_end: elaborated.time, passes: start.elapsed(), ..Timings::default() };
-    let mut compile = |graph: &Graph| -> Result<Compiled, Failure> {
-        let start = Instant::now();
-        let compiled = lower::compile(graph, batch, options.target)?;
-        let stats = compiled.code.stats();
-        let codegen = stats.compile_time + stats.place_time;
-        timings.codegen += codegen;
-        timings.lowering += start.elapsed().saturating_sub(codegen);
-        Ok(compiled)
+    let program = &elaborated.program;
+    let work = Work { batch, target: options.target, verify: options.verify };
+    let trains = program.train.is_some();
+    let measures = trains && !program.finish.outputs.is_empty();
+    let others = || -> Result<_, Failure> {
+        let one = |graph: &Graph| work.compile(graph.clone());
+        let some = |wanted: bool, graph: &Graph| wanted.then(|| one(graph)).transpose();
+        let predict = one(&program.predict)?;
+        let inference = start.elapsed();
+        let first_values = one(&program.init)?;
+        let eval = some(trains, &program.eval)?;
+        let finish = some(measures, &program.finish)?;
+        Ok((first_values, eval, finish, predict, inference))
     };
-    let flops = Flops {
-        train: graphs.train.as_ref().map_or(0.0, |graph| flops(graph, batch)),
-        predict: flops(&graphs.predict, batch),
-    };
-    let init = compile(&graphs.init)?;
-    let train = graphs.train.as_ref().map(&mut compile).transpose()?;
-    let eval = graphs.eval.as_ref().map(&mut compile).transpose()?;
-    let finish = graphs.finish.as_ref().map(&mut compile).transpose()?;
-    let predict = compile(&graphs.predict)?;
+    let (train, others) = std::thread::scope(|scope| {
+        let others = scope.spawn(others);
+        let train = compile_step(elaborated, &work, start);
+        (train, others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (train, (init, eval, finish, predict, inference)) = (train?, others?);
+    let (train, step) = train.map_or((None, inference), |(train, step)| (Some(train), step));
+    let made = [Some(&init), train.as_ref(), eval.as_ref(), finish.as_ref(), Some(&predict)];
+    let mut timings = Timings { front_end: elaborated.time, step, ..Timings::default() };
+    let mut fingerprint = Fingerprint::default();
+    for made in made.into_iter().flatten() {
+        timings.add_parts(&made.timings);
+        fingerprint.add(&made.text);
+    }
+    let flops =
+        Flops { train: train.as_ref().map_or(0.0, |made| made.flops), predict: predict.flops };
+    let compiled = |made: Made| made.compiled;
+    timings.programs = start.elapsed();
     Ok(ModelPrograms {
-        init,
-        train,
-        eval,
-        finish,
-        predict,
-        fingerprint,
+        init: init.compiled,
+        train: train.map(compiled),
+        eval: eval.map(compiled),
+        finish: finish.map(compiled),
+        predict: predict.compiled,
+        fingerprint: fingerprint.0,
         batch: batch as usize,
         flops,
         timings,
     })
+}
+
+/// The training step, and when it was ready, counted from `start`. `None` without a `train` block.
+fn compile_step(
+    elaborated: &Elaborated,
+    work: &Work,
+    start: Instant,
+) -> Result<Option<(Made, Duration)>, Failure> {
+    let begin = Instant::now();
+    let Some(joint) = joint_of(elaborated)? else { return Ok(None) };
+    let joint_time = begin.elapsed();
+    let mut made = work.compile(joint)?;
+    made.timings.passes += joint_time;
+    Ok(Some((made, start.elapsed())))
+}
+
+/// What all programs of a model are compiled with.
+struct Work {
+    batch: i64,
+    target: Target,
+    verify: bool,
+}
+
+/// A program, and what is told of it.
+struct Made {
+    compiled: Compiled,
+    /// The text of the frozen graph.
+    text: String,
+    flops: f64,
+    timings: Timings,
+}
+
+impl Work {
+    fn compile(&self, graph: Graph) -> Result<Made, Failure> {
+        let start = Instant::now();
+        let frozen = freeze(graph, self.verify)?;
+        let text = frozen.to_string();
+        let passes = start.elapsed();
+        let compiled = lower::compile(&frozen, self.batch, self.target)?;
+        let stats = compiled.code.stats();
+        let codegen = stats.compile_time + stats.place_time;
+        let lowering = start.elapsed().saturating_sub(passes + codegen);
+        let timings = Timings { passes, lowering, codegen, ..Timings::default() };
+        Ok(Made { compiled, text, flops: flops(&frozen, self.batch), timings })
+    }
+}
+
+/// The FNV-1a hash (Fowler, Noll, Vo) of texts.
+struct Fingerprint(u64);
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Fingerprint(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fingerprint {
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
 }
 
 /// The most examples in a batch: what is asked for, else what the text says.
