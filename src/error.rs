@@ -67,6 +67,7 @@ impl Error {
                 | TrainError::TooManyExamples { .. }
                 | TrainError::NoColumn { .. }
                 | TrainError::Column { .. }
+                | TrainError::TooLong { .. }
                 | TrainError::Gang(dlc_exec::GangError::Threads { .. })
                 | TrainError::Step(dlc_exec::StepError::BadIndex { .. }) => true,
                 TrainError::Weights(error) => {

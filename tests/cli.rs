@@ -249,7 +249,7 @@ fn wrong_arguments_end_with_2() {
         ),
         (
             &["train", "model.dl", "--data", "digits", "--init", "none"],
-            "error: none: could not read weights",
+            "error: could not read weights from `none`",
         ),
         (&["train", "model.dl"], "error: the following required arguments were not provided"),
         (&["train", "model.dl", "--data", "digits", "--batch", "0"], "error: invalid value '0'"),
@@ -261,6 +261,307 @@ fn wrong_arguments_end_with_2() {
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         assert!(text.starts_with(expected), "{arguments:?}: {text}");
+    }
+}
+
+/// Each case ends with its status and message, without a panic, and leaves no file behind.
+#[test]
+fn wrong_files_are_named_and_leave_nothing_behind() {
+    let folder = Folder::new("files");
+    let trained = ["train", "model.dl", "--data", "digits", "--steps", "2", "--out", "run"];
+    assert_eq!(folder.run(&trained).status.code(), Some(0));
+    let weights = fs::read(folder.path("run/weights.safetensors")).unwrap();
+    let checkpoint = fs::read(folder.path("run/checkpoint")).unwrap();
+    fs::write(folder.path("cut.safetensors"), &weights[..100]).unwrap();
+    let huge_header = [&u64::MAX.to_le_bytes()[..], &weights].concat();
+    fs::write(folder.path("huge.safetensors"), huge_header).unwrap();
+    for (name, bytes) in [("r1", &checkpoint[..60]), ("r2", &checkpoint[..1500])] {
+        fs::create_dir(folder.path(name)).unwrap();
+        fs::write(folder.path(name).join("checkpoint"), bytes).unwrap();
+    }
+    fs::write(folder.path("other.dl"), MODEL.replace("dense(16)", "dense(8)")).unwrap();
+    fs::write(folder.path("bare.dl"), MODEL.split("train").next().unwrap()).unwrap();
+    npy(&folder, "x.npy", "<f4", "(5, 8, 8, 1)", &0.5_f32.to_le_bytes().repeat(320));
+    npy(&folder, "short.npy", "<f4", "(5, 8, 8, 1)", &[0; 1200]);
+    npy(&folder, "huge.npy", "<f4", "(1099511627776, 8, 8, 1)", &[0; 64]);
+    npy(&folder, "ints.npy", "<i4", "(5, 8, 8, 1)", &[0; 1280]);
+    fs::write(folder.path("noise.npy"), "noise").unwrap();
+    fs::create_dir(folder.path("folder")).unwrap();
+
+    let before = listing(&folder);
+    let train = ["train", "model.dl", "--data", "digits", "--steps", "1"];
+    let predict = ["predict", "model.dl", "--weights", "run/weights.safetensors"];
+    let io = |input: &'static str, output: &'static str| ["--input", input, "--output", output];
+    let eval =
+        |weights: &'static str| ["eval", "model.dl", "--data", "digits", "--weights", weights];
+    let cases: Vec<(Vec<&str>, i32, &str)> = vec![
+        (
+            [&predict[..], &io("short.npy", "y")].concat(),
+            2,
+            "could not read `short.npy`: reached EOF",
+        ),
+        (
+            [&predict[..], &io("huge.npy", "y")].concat(),
+            2,
+            "could not read `huge.npy`: its shape asks for more than its ",
+        ),
+        ([&predict[..], &io("ints.npy", "y")].concat(), 2, "`ints.npy` cannot be read as F32"),
+        ([&predict[..], &io("noise.npy", "y")].concat(), 2, "could not read `noise.npy`: "),
+        (
+            [&predict[..], &io("none.npy", "y")].concat(),
+            2,
+            "could not read `none.npy`: No such file",
+        ),
+        (
+            [&predict[..], &io("img=x.npy", "y")].concat(),
+            2,
+            "the model has no input `img`, it has `image`",
+        ),
+        (
+            [&predict[..], &io("x.npy", "y=z")].concat(),
+            2,
+            "the model has no result `y`, it has `logits`",
+        ),
+        (
+            [&predict[..], &io("x.npy", "none/y")].concat(),
+            1,
+            "could not write `none/y`: No such file",
+        ),
+        (
+            [&predict[..], &io("x.npy", "folder")].concat(),
+            1,
+            "could not write `folder`: Is a directory",
+        ),
+        (
+            [&predict[..], &io("x.npy", "/dev/full")].concat(),
+            1,
+            "could not write `/dev/full`: No space",
+        ),
+        (eval("none").into(), 2, "could not read weights from `none`: No such file"),
+        (eval("folder").into(), 2, "could not read weights from `folder`: "),
+        (
+            eval("cut.safetensors").into(),
+            2,
+            "cut.safetensors: this is no safetensors file, or not a whole one",
+        ),
+        (
+            eval("huge.safetensors").into(),
+            2,
+            "huge.safetensors: this is no safetensors file, or not a whole",
+        ),
+        (
+            vec!["eval", "other.dl", "--data", "digits", "--weights", "run/weights.safetensors"],
+            2,
+            "run/weights.safetensors: weight `dense_1.w` is f32[64, 8], but f32[64, 16] was given",
+        ),
+        (
+            vec!["eval", "bare.dl", "--data", "digits", "--weights", "run/weights.safetensors"],
+            2,
+            "`small` has no `train` block, so it cannot ",
+        ),
+        (
+            vec!["train", "bare.dl", "--data", "digits"],
+            2,
+            "`small` has no `train` block, so it cannot be trained",
+        ),
+        (
+            [&train[..], &["--batch", "4000000000"]].concat(),
+            2,
+            "a batch holds 1 to 2147483647 examples",
+        ),
+        ([&train[..], &["--batch", "2147483647"]].concat(), 1, "could not allocate "),
+        (
+            [&train[..], &["--out", "model.dl"]].concat(),
+            1,
+            "could not make the folder `model.dl`: ",
+        ),
+        (
+            [&train[..], &["--out", "none", "--init", "cut.safetensors"]].concat(),
+            2,
+            "cut.safetensors: this is no",
+        ),
+        (
+            [&train[..], &["--out", "folder", "--resume"]].concat(),
+            2,
+            "could not read the checkpoint `folder/",
+        ),
+        (
+            [&train[..], &["--out", "r1", "--resume"]].concat(),
+            2,
+            "`r1/checkpoint` is no checkpoint, or not a whole",
+        ),
+        (
+            [&train[..], &["--out", "r2", "--resume"]].concat(),
+            2,
+            "`r2/checkpoint` is no checkpoint, or not a whole",
+        ),
+        (
+            vec!["train", "other.dl", "--data", "digits", "--out", "run", "--resume"],
+            2,
+            "`run/checkpoint` was made by another program: ",
+        ),
+        (
+            vec!["train", "model.dl", "--data", "digits", "--epochs", "18446744073709551615"],
+            2,
+            "18446744073709551615 epochs of 45 steps are more than can be counted",
+        ),
+        (vec!["summary", "none.dl"], 2, "could not read `none.dl`: No such file"),
+        (vec!["summary", "x.npy"], 2, "could not read `x.npy`: "),
+        (vec!["bench", "model.dl", "--seconds", "nan"], 2, "--seconds: NaN is no duration"),
+        (vec!["bench", "bare.dl", "--mode", "train"], 2, "`small` has no `train` block"),
+    ];
+    for (arguments, status, expected) in cases {
+        let output = folder.run(&arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+        assert!(text.starts_with(&format!("error: {expected}")), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+        assert_eq!(listing(&folder), before, "{arguments:?}");
+    }
+    assert_eq!(fs::read(folder.path("run/weights.safetensors")).unwrap(), weights);
+    assert_eq!(fs::read(folder.path("run/checkpoint")).unwrap(), checkpoint);
+}
+
+/// Writes a `.npy` file of format 1.0 with this header and these bytes, whether or not they fit together.
+fn npy(folder: &Folder, name: &str, descr: &str, shape: &str, bytes: &[u8]) {
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}").into_bytes();
+    header.resize((10 + header.len() + 1).next_multiple_of(64) - 11, b' ');
+    header.push(b'\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend([&header[..], bytes].concat());
+    fs::write(folder.path(name), file).unwrap();
+}
+
+/// All files and folders in a folder, in order.
+fn listing(folder: &Folder) -> Vec<PathBuf> {
+    fn walk(path: &std::path::Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            found.push(path.clone());
+            if path.is_dir() {
+                walk(&path, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&folder.0, &mut found);
+    found.sort();
+    found
+}
+
+/// Damaged image files and labels that are no classes end with 2 and the place.
+#[test]
+fn wrong_images_are_shown_with_their_place() {
+    let folder = Folder::new("images");
+    let set =
+        |name: &str, side: usize, label: u8, damage: &dyn Fn(Vec<u8>) -> Vec<u8>, gz: bool| {
+            let path = folder.path(name);
+            fs::create_dir(&path).unwrap();
+            let n = 40_usize;
+            let header = |magic: u32, extents: &[usize]| -> Vec<u8> {
+                let extents = extents.iter().flat_map(|&extent| (extent as u32).to_be_bytes());
+                magic.to_be_bytes().into_iter().chain(extents).collect()
+            };
+            let images = [header(0x803, &[n, side, side]), vec![7; n * side * side]].concat();
+            let labels = [header(0x801, &[n]), vec![label; n]].concat();
+            for part in ["train", "t10k"] {
+                for (kind, bytes) in [("images-idx3", &images), ("labels-idx1", &labels)] {
+                    let (bytes, end) = match gz {
+                        false => (bytes.clone(), ""),
+                        true => {
+                            let mut gz =
+                                flate2::write::GzEncoder::new(Vec::new(), Default::default());
+                            std::io::Write::write_all(&mut gz, bytes).unwrap();
+                            (gz.finish().unwrap(), ".gz")
+                        }
+                    };
+                    let bytes = if kind == "images-idx3" { damage(bytes) } else { bytes };
+                    fs::write(path.join(format!("{part}-{kind}-ubyte{end}")), bytes).unwrap();
+                }
+            }
+        };
+    let whole = |bytes| bytes;
+    let cut = |mut bytes: Vec<u8>| {
+        bytes.truncate(bytes.len() - 12);
+        bytes
+    };
+    let boast = |mut bytes: Vec<u8>| {
+        bytes[4..16].fill(0xff);
+        bytes
+    };
+    set("plain", 8, 3, &whole, false);
+    set("packed", 8, 3, &whole, true);
+    for name in ["plain", "packed"] {
+        let data = format!("mnist:{name}");
+        let output = folder.run(&["train", "model.dl", "--data", &data, "--steps", "1"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    set("cut", 8, 3, &cut, false);
+    set("torn", 8, 3, &cut, true);
+    set("boast", 8, 3, &boast, false);
+    set("large", 28, 3, &whole, false);
+    set("label", 8, 12, &whole, false);
+    let cases = [
+        (
+            "cut",
+            "`cut/train-images-idx3-ubyte`, byte 2564: expected 2576 bytes in all, but the data end here",
+        ),
+        ("torn", "`torn/train-images-idx3-ubyte.gz`: the gzip stream is damaged after "),
+        ("boast", "`boast/train-images-idx3-ubyte`, byte 2576: expected "),
+        (
+            "large",
+            "input `image` is f32[batch, 8, 8, 1], but column `image` of data `large (training)` is f32[batch, 28,",
+        ),
+        (
+            "label",
+            "`small.train`: `label` holds the index 12, which is out of range, in example 0 of the batch",
+        ),
+        ("none", "`none` has no `train-images-idx3-ubyte`, neither plain nor with `.gz`"),
+    ];
+    for (name, expected) in cases {
+        let data = format!("mnist:{name}");
+        let arguments = ["train", "model.dl", "--data", &data, "--no-shuffle", "--steps", "1"];
+        let output = folder.run(&arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{name}: {text}");
+        assert!(text.starts_with(&format!("error: {expected}")), "{name}: {text}");
+    }
+}
+
+/// A run whose loss is no number goes on, says so, and ends with 0: what to do about it is the program's to say.
+#[test]
+fn numbers_that_are_none_are_reported_and_not_hidden() {
+    let folder = Folder::new("nan");
+    fs::write(folder.path("wild.dl"), MODEL.replace("adam(lr = 2e-2)", "sgd(lr = 1e38)")).unwrap();
+    let arguments =
+        ["train", "wild.dl", "--data", "digits", "--steps", "20", "--out", "run", "--json"];
+    let result = folder.json(&arguments);
+    assert!(result["loss"].is_null(), "{result}");
+    let log = fs::read_to_string(folder.path("run/metrics.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert!(last["loss"].is_null(), "{log}");
+    // Predictions from such weights, and from such inputs, are numbers or none, but they are made.
+    let nan = f32::NAN.to_le_bytes().repeat(320);
+    npy(&folder, "nan.npy", "<f4", "(5, 8, 8, 1)", &nan);
+    npy(&folder, "zero.npy", "<f4", "(0, 8, 8, 1)", &[]);
+    let weights = "run/weights.safetensors";
+    for (input, n) in [("nan.npy", 5), ("zero.npy", 0)] {
+        let arguments = [
+            "predict",
+            "wild.dl",
+            "--weights",
+            weights,
+            "--input",
+            input,
+            "--output",
+            "y.npy",
+            "--json",
+        ];
+        assert_eq!(folder.json(&arguments)["logits"], serde_json::json!([n, 10]));
+        let read = Array2::<f32>::read_npy(File::open(folder.path("y.npy")).unwrap()).unwrap();
+        assert!(read.dim() == (n, 10) && read.iter().all(|x| x.is_nan()), "{read}");
     }
 }
 

@@ -110,10 +110,45 @@ fn report(error: &anyhow::Error) -> u8 {
         output::diagnostics(diagnostics, sources);
         return WRONG_INPUT;
     }
-    eprintln!("error: {error:#}");
+
+    eprintln!("error: {}", told(error));
     let is_input = error.is::<WrongInput>()
         || error.downcast_ref::<dlc_build::Error>().is_some_and(dlc_build::Error::is_input)
         || error.is::<dlc::data::DataError>()
         || error.downcast_ref::<dlc::Error>().is_some_and(dlc::Error::is_input);
     if is_input { WRONG_INPUT } else { FAILED }
+}
+
+/// The error with its causes. What a message already says of its cause, or a cause of the file that the message names, is said once.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if cause.contains(&text) {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+    use anyhow::{Context, anyhow};
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let with = |context: &'static str, cause: &'static str| {
+            told(&Err::<(), _>(anyhow!(cause)).context(context).expect_err("an error"))
+        };
+        assert_eq!(with("could not write `w`", "no space"), "could not write `w`: no space");
+        assert_eq!(
+            with("could not write `w`: no space", "no space"),
+            "could not write `w`: no space"
+        );
+        assert_eq!(with("w", "could not read `w`"), "could not read `w`");
+        assert_eq!(told(&anyhow!("alone")), "alone");
+    }
 }

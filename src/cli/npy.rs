@@ -6,8 +6,8 @@ use dlc_abi::ElemType;
 use dlc_train::{Data, Tensor};
 use ndarray::ArrayD;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement, WriteNpyExt};
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use super::wrong_input;
@@ -94,27 +94,78 @@ fn convert<T: TryFrom<i64>>(values: &[i64]) -> Option<Vec<T>> {
 
 /// The array, or nothing when its elements are of another type.
 fn array<T: ReadableElement>(path: &Path) -> anyhow::Result<Option<ArrayD<T>>> {
-    let file = File::open(path)
-        .map_err(|error| wrong_input(format!("could not read `{}`: {error}", path.display())))?;
+    let unread = |error: &dyn std::fmt::Display| {
+        wrong_input(format!("could not read `{}`: {error}", path.display()))
+    };
+    let mut file = File::open(path).map_err(|error| unread(&error))?;
+    let bytes = file.metadata().map_err(|error| unread(&error))?.len();
+    let mut start = Vec::new();
+    file.by_ref().take(LONGEST_HEADER).read_to_end(&mut start).map_err(|error| unread(&error))?;
+    // The reader makes room for as many elements as the header says; only a file that holds them may say so.
+    if said_elements(&start).is_some_and(|elements| elements > u128::from(bytes)) {
+        return Err(unread(&format!("its shape asks for more than its {bytes} bytes")));
+    }
+    file.rewind().map_err(|error| unread(&error))?;
     match ArrayD::<T>::read_npy(BufReader::new(file)) {
         Ok(array) => Ok(Some(array)),
         Err(ReadNpyError::WrongDescriptor(_)) => Ok(None),
-        Err(error) => Err(wrong_input(format!("could not read `{}`: {error}", path.display()))),
+        Err(error) => Err(unread(&error)),
     }
 }
 
-/// Writes an array to a file.
+/// Bytes within which a header names its shape: rank 32, the most that array programs have, with room for other entries.
+const LONGEST_HEADER: u64 = 4096;
+
+/// The number of elements that the start of a file speaks of, if it names a shape.
+fn said_elements(start: &[u8]) -> Option<u128> {
+    let text = String::from_utf8_lossy(start);
+    let (_, rest) = text.split_once("'shape'")?;
+    let (_, rest) = rest.split_once('(')?;
+    let (extents, _) = rest.split_once(')')?;
+    let extents = extents.split(',').map(str::trim).filter(|extent| !extent.is_empty());
+    extents
+        .map(|extent| extent.trim_end_matches('L').parse::<u128>().ok())
+        .try_fold(1_u128, |elements, extent| Some(elements.saturating_mul(extent?)))
+}
+
+/// Writes an array to a file, whole or not at all.
 pub(super) fn write(path: &Path, array: &Array) -> anyhow::Result<()> {
     let context = || format!("could not write `{}`", path.display());
-    let mut out = BufWriter::new(File::create(path).with_context(context)?);
+    let mut bytes = Vec::new();
     match array {
-        Array::F32(array) => array.write_npy(&mut out),
-        Array::F64(array) => array.write_npy(&mut out),
-        Array::I32(array) => array.write_npy(&mut out),
-        Array::I64(array) => array.write_npy(&mut out),
-        Array::U8(array) => array.write_npy(&mut out),
+        Array::F32(array) => array.write_npy(&mut bytes),
+        Array::F64(array) => array.write_npy(&mut bytes),
+        Array::I32(array) => array.write_npy(&mut bytes),
+        Array::I64(array) => array.write_npy(&mut bytes),
+        Array::U8(array) => array.write_npy(&mut bytes),
         _ => return Err(anyhow::anyhow!("arrays of this type cannot be written")),
     }
     .with_context(context)?;
-    out.flush().with_context(context)
+    // Pipes and devices are written to; a file beside them could not take their place.
+    let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    if is_special {
+        fs::write(path, &bytes).with_context(context)
+    } else {
+        dlc_train::write_atomically(path, &bytes).with_context(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::said_elements;
+
+    #[test]
+    fn headers_say_how_many_elements_there_are() {
+        let cases: [(&[u8], Option<u128>); 6] = [
+            (b"{'descr': '<f4', 'fortran_order': False, 'shape': (5, 8), }", Some(40)),
+            (b"{'shape': (7,), 'descr': '<f4'}", Some(7)),
+            (b"{'shape': ()}", Some(1)),
+            (b"{'shape': (3L, 2L)}", Some(6)),
+            (b"{'shape': (x,)}", None),
+            (b"hello", None),
+        ];
+        for (start, elements) in cases {
+            assert_eq!(said_elements(start), elements, "{}", String::from_utf8_lossy(start));
+        }
+    }
 }

@@ -68,16 +68,22 @@ fn assign<'d>(
             .and_then(|(name, path)| Some((known.iter().find(|desc| desc.name == name)?, path)));
         let (desc, path) = match named {
             Some(named) => named,
-            // Not `NAME=`, or an equals sign in a path.
+            // An equals sign in a path is part of it, but what looks like a name is meant as one.
             None => {
+                if let Some((name, _)) = argument.split_once('=')
+                    && is_name(name)
+                {
+                    return Err(wrong_input(format!(
+                        "the model has no {what} `{name}`, it has {}; write `./{argument}` for a file of that name",
+                        names(known)
+                    )));
+                }
                 let free =
                     known.iter().find(|desc| !assigned.iter().any(|(taken, _)| taken == desc));
                 let Some(desc) = free else {
-                    let names: Vec<String> =
-                        known.iter().map(|desc| format!("`{}`", desc.name)).collect();
-                    let names = names.join(", ");
                     return Err(wrong_input(format!(
-                        "`{argument}` is one {what} too many; the model has {names}"
+                        "`{argument}` is one {what} too many; the model has {}",
+                        names(known)
                     )));
                 };
                 (desc, argument.as_str())
@@ -89,6 +95,16 @@ fn assign<'d>(
         assigned.push((desc, PathBuf::from(path)));
     }
     Ok(assigned)
+}
+
+fn names(known: &[InputDesc]) -> String {
+    let names: Vec<String> = known.iter().map(|desc| format!("`{}`", desc.name)).collect();
+    names.join(", ")
+}
+
+/// Whether a word could be the name of an input or result.
+fn is_name(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]
@@ -104,7 +120,7 @@ mod tests {
         })
     }
 
-    fn names(given: &[&str]) -> Result<Vec<(String, String)>, String> {
+    fn assigned(given: &[&str]) -> Result<Vec<(String, String)>, String> {
         let given: Vec<String> = given.iter().map(|&text| text.to_owned()).collect();
         let known = known();
         let assigned = assign(&given, &known, "input").map_err(|error| error.to_string())?;
@@ -120,17 +136,22 @@ mod tests {
 
     #[test]
     fn files_go_by_name_and_else_in_order() {
-        assert_eq!(names(&["x.npy", "y.npy"]), pairs(&[("a", "x.npy"), ("b", "y.npy")]));
-        assert_eq!(names(&["b=x.npy", "y.npy"]), pairs(&[("b", "x.npy"), ("a", "y.npy")]));
-        assert_eq!(names(&["run=3/x.npy"]), pairs(&[("a", "run=3/x.npy")]));
+        assert_eq!(assigned(&["x.npy", "y.npy"]), pairs(&[("a", "x.npy"), ("b", "y.npy")]));
+        assert_eq!(assigned(&["b=x.npy", "y.npy"]), pairs(&[("b", "x.npy"), ("a", "y.npy")]));
+        assert_eq!(assigned(&["./run=3/x.npy"]), pairs(&[("a", "./run=3/x.npy")]));
     }
 
     #[test]
     fn too_many_files_are_refused() {
         assert_eq!(
-            names(&["x", "y", "z"]),
+            assigned(&["x", "y", "z"]),
             Err("`z` is one input too many; the model has `a`, `b`".to_owned())
         );
-        assert_eq!(names(&["a=x", "a=y"]), Err("input `a` is given twice".to_owned()));
+        assert_eq!(
+            assigned(&["c=x"]),
+            Err("the model has no input `c`, it has `a`, `b`; write `./c=x` for a file of that name"
+                .to_owned())
+        );
+        assert_eq!(assigned(&["a=x", "a=y"]), Err("input `a` is given twice".to_owned()));
     }
 }

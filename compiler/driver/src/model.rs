@@ -23,7 +23,7 @@ pub const DEFAULT_BATCH: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The file could not be read.
-    #[error("could not read `{}`", path.display())]
+    #[error("could not read `{}`: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,

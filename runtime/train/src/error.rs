@@ -169,6 +169,14 @@ pub enum TrainError {
         /// The shape of one of the column's examples.
         found_shape: Vec<usize>,
     },
+    /// The run that is asked for has more steps than can be counted.
+    #[error("{epochs} epochs of {steps} steps are more than can be counted")]
+    TooLong {
+        /// Epochs.
+        epochs: u64,
+        /// Steps of each.
+        steps: u64,
+    },
     /// A count has left the range of its type.
     #[error("`{name}` has grown to {value}, which its type does not hold")]
     Range {

@@ -233,14 +233,16 @@ impl Run {
             config.start,
         )?;
         let per_epoch = batches.n_batches();
-        let too_long =
-            || TrainError::Range { name: "steps".to_owned(), value: "more than 2^64".to_owned() };
+        let steps_of = |epochs: u64| {
+            let too_long = TrainError::TooLong { epochs, steps: per_epoch };
+            epochs.checked_mul(per_epoch).ok_or(too_long)
+        };
         let steps = match config.length {
-            Length::Epochs(epochs) => epochs.checked_mul(per_epoch).ok_or_else(too_long)?,
+            Length::Epochs(epochs) => steps_of(epochs)?,
             Length::Steps(steps) => steps,
         };
-        let done =
-            config.start.epoch.checked_mul(per_epoch).ok_or_else(too_long)? + config.start.batch;
+        let start = config.start;
+        let done = steps_of(start.epoch)?.saturating_add(start.batch);
         if done > session.step() {
             let position = config.start.batch;
             return Err(BatchError::Position { batch: position, n_batches: per_epoch }.into());
