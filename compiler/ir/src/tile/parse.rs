@@ -369,7 +369,7 @@ segment "all.forward" forward
     e2: f32 = reduced
     e3: i32 = load b2[i0]
     e4: f32 = gather b1[e3, i1]
-    e5: f32 = random e3, e3, draw 7, element 8*i0 + i1
+    e5: f32 = random e3, e3, draw 7, element e3
     e6: f32 = sigmoid e5
     e7: f32 = max e6, e4
     e8: bool = lt e6, e7

@@ -58,8 +58,16 @@ fn reads_at_the_same_point(draft: &Draft, phase: &Phase, candidate: &Phase) -> b
                 });
             !written || identity
         }
-        Expr::Gather { buffer, .. } => {
-            !candidate.writes().any(|written| owner(draft, written) == owner(draft, *buffer))
+        Expr::Gather { buffer, index, .. } => {
+            let is_written = |buffer: BufferId| {
+                candidate.writes().any(|written| owner(draft, written) == owner(draft, buffer))
+            };
+            // An index is loaded, so that it is checked as data: joined, it would be a value instead.
+            let index_is_written = match &phase.exprs[*index].expr {
+                Expr::Load { buffer, .. } => is_written(*buffer),
+                _ => false,
+            };
+            !is_written(*buffer) && !index_is_written
         }
         Expr::Const(_)
         | Expr::Index(_)
