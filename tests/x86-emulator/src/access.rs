@@ -57,6 +57,10 @@ impl State<'_> {
         width: usize,
     ) -> Result<(), Stop> {
         let Operand::Vec(reg) = insn.ops[0] else { return Err(Stop::Unknown) };
+        if insn.mask == 0 {
+            self.vec[reg as usize] = result.cleared_from(width);
+            return Ok(());
+        }
         let old = self.vec[reg as usize];
         let mask = self.writemask(insn);
         let mut new = Vector::ZERO;

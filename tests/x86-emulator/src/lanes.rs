@@ -36,6 +36,37 @@ fn accepts_integer(predicate: u8, a: i64, b: i64) -> bool {
     }
 }
 
+/// `±(x * y) + z` in all lanes, rounded once.
+///
+/// A product of two singles is exact in double precision, and the sum of it and a single, rounded to double and then to single, is
+/// rounded wrongly only if the double lies halfway between two singles, or where singles are denormal. Then, and for all lanes,
+/// the library's function is taken, which is exact and slow on processors without the instruction.
+fn fma_f32(x: &Vector, y: &Vector, z: &Vector, negate: bool) -> Vector {
+    let sign = u32::from(negate) << 31;
+    // Of the 52 bits of a double's fraction, the 29 that a single lacks.
+    const LACKING: u64 = (1 << 29) - 1;
+    const HALFWAY: u64 = 1 << 28;
+    const LEAST_NORMAL: u64 = (f32::MIN_POSITIVE as f64).to_bits();
+    let mut result = Vector::ZERO;
+    let mut doubtful = false;
+    for lane in 0..16 {
+        let x = f64::from(f32::from_bits(x.0[lane] ^ sign));
+        let (y, z) = (f64::from(f32::from_bits(y.0[lane])), f64::from(f32::from_bits(z.0[lane])));
+        let sum = x * y + z;
+        let magnitude = sum.abs().to_bits();
+        doubtful |= magnitude & LACKING == HALFWAY;
+        doubtful |= magnitude < LEAST_NORMAL && magnitude != 0;
+        result.0[lane] = (sum as f32).to_bits();
+    }
+    if doubtful {
+        result = Vector(std::array::from_fn(|lane| {
+            let x = f32::from_bits(x.0[lane] ^ sign);
+            x.mul_add(f32::from_bits(y.0[lane]), f32::from_bits(z.0[lane])).to_bits()
+        }));
+    }
+    result
+}
+
 impl State<'_> {
     fn map_f32(
         &mut self,
@@ -119,28 +150,22 @@ impl State<'_> {
         elem: usize,
         memory: &mut dyn Memory,
     ) -> Result<(), Stop> {
-        let operands = [
-            self.source(insn, 0, elem, memory)?,
-            self.source(insn, 1, elem, memory)?,
-            self.source(insn, 2, elem, memory)?,
-        ];
+        let (Operand::Vec(first), Operand::Vec(second)) = (insn.ops[0], insn.ops[1]) else {
+            return Err(Stop::Unknown);
+        };
+        let third = self.source(insn, 2, elem, memory)?;
+        let operands = [&self.vec[first as usize], &self.vec[second as usize], &third];
         let [x, y, z] = order.map(|at| operands[at]);
+        if elem == 4 {
+            let result = fma_f32(x, y, z, negate);
+            return self.finish(insn, result, elem, insn.width as usize);
+        }
         let mut result = Vector::ZERO;
         for lane in 0..insn.width as usize / elem {
-            if elem == 4 {
-                let x = f32::from_bits(x.0[lane]);
-                let x = if negate { -x } else { x };
-                result.0[lane] =
-                    x.mul_add(f32::from_bits(y.0[lane]), f32::from_bits(z.0[lane])).to_bits();
-            } else {
-                let x = f64::from_bits(x.get64(lane));
-                let x = if negate { -x } else { x };
-                result.set64(
-                    lane,
-                    x.mul_add(f64::from_bits(y.get64(lane)), f64::from_bits(z.get64(lane)))
-                        .to_bits(),
-                );
-            }
+            let x = f64::from_bits(x.get64(lane));
+            let x = if negate { -x } else { x };
+            let (y, z) = (f64::from_bits(y.get64(lane)), f64::from_bits(z.get64(lane)));
+            result.set64(lane, x.mul_add(y, z).to_bits());
         }
         self.finish(insn, result, elem, insn.width as usize)
     }
@@ -352,7 +377,61 @@ impl State<'_> {
             _ if insn.zeroing => 0,
             _ => a.0[lane],
         }));
-        let whole = Insn { mask: 0, ..insn.clone() };
-        self.finish(&whole, result, elem, insn.width as usize)
+        let Operand::Vec(reg) = insn.ops[0] else { return Err(Stop::Unknown) };
+        // The mask has done its work: all lanes are written.
+        self.vec[reg as usize] = result.cleared_from(insn.width as usize);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against the library's function, with sums that lie at, just above and just below the middle of two singles, denormal results,
+    /// and numbers that are none.
+    #[test]
+    fn products_and_sums_are_rounded_once() {
+        let mut state = 1_u64;
+        let mut bits = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u32
+        };
+        let special = [
+            0,
+            1 << 31,
+            1,
+            0x0080_0000,
+            0x3f80_0000,
+            0x3f80_0001,
+            0x7f7f_ffff,
+            0x7f80_0000,
+            0x7fc0_0000,
+        ];
+        for round in 0..20_000 {
+            let mut operand = |kind: u32| {
+                Vector(std::array::from_fn(|_| match kind {
+                    0 => bits() << 1 ^ bits(),
+                    1 => special[bits() as usize % special.len()],
+                    // Few bits in the fraction and exponents close together: exact ties are common.
+                    2 => (120 + bits() % 16) << 23 | (bits() & 0x7) << 20 | bits() & 1,
+                    // Products are denormal or vanish.
+                    _ => (50 + bits() % 20) << 23 | bits() & 0x7f_ffff,
+                }))
+            };
+            let (x, y, z) = (operand(round % 4), operand(round / 4 % 4), operand(round / 16 % 4));
+            let negate = round % 128 >= 64;
+            let found = fma_f32(&x, &y, &z, negate);
+            for lane in 0..16 {
+                let [x, y, z] = [x, y, z].map(|vector| f32::from_bits(vector.0[lane]));
+                let x = if negate { -x } else { x };
+                let (found, expected) = (f32::from_bits(found.0[lane]), x.mul_add(y, z));
+                let same =
+                    found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+                assert!(same, "{x:e} * {y:e} + {z:e} is {expected:e}, not {found:e}");
+            }
+        }
     }
 }

@@ -23,7 +23,7 @@ mod state;
 pub use memory::{Fault, Memory, Regions};
 
 use decode::Insn;
-use state::State;
+use state::{Family, State};
 
 /// Where code appears to lie.
 const CODE_BASE: u64 = 0x1000_0000;
@@ -77,6 +77,8 @@ pub enum EmulatorError {
 #[derive(Debug)]
 pub struct Program {
     insns: Vec<Insn>,
+    /// The family of each instruction, from its first execution on.
+    families: Vec<Family>,
     /// The function's bytes, for constants.
     bytes: Vec<u8>,
 }
@@ -88,7 +90,9 @@ impl Program {
     /// # Errors
     /// Names the first instruction that is not known.
     pub fn decode(bytes: &[u8]) -> Result<Program, EmulatorError> {
-        Ok(Program { insns: decode::decode(bytes, CODE_BASE)?, bytes: bytes.to_vec() })
+        let insns = decode::decode(bytes, CODE_BASE)?;
+        let families = insns.iter().map(|_| Family::default()).collect();
+        Ok(Program { insns, families, bytes: bytes.to_vec() })
     }
 
     /// Number of instructions.
@@ -115,7 +119,7 @@ impl Program {
             if steps > max_steps {
                 return Err(EmulatorError::Endless { steps });
             }
-            match state.execute(insn, memory) {
+            match state.execute(insn, &self.families[at], memory) {
                 Ok(state::Next::Following) => at += 1,
                 Ok(state::Next::Jump(target)) => at = target as usize,
                 Ok(state::Next::Return) => {

@@ -1,5 +1,7 @@
 //! Registers, flags, stack, and the dispatch of instructions.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use iced_x86::Mnemonic as M;
 
 use crate::decode::Insn;
@@ -20,6 +22,12 @@ impl Vector {
     pub(crate) fn set64(&mut self, lane: usize, bits: u64) {
         self.0[2 * lane] = bits as u32;
         self.0[2 * lane + 1] = (bits >> 32) as u32;
+    }
+
+    /// With zeros from byte `width`, a multiple of 16, on.
+    pub(crate) fn cleared_from(mut self, width: usize) -> Self {
+        self.0[width / 4..].fill(0);
+        self
     }
 
     pub(crate) fn from_bytes(bytes: &[u8; 64]) -> Self {
@@ -57,6 +65,31 @@ impl From<Fault> for Stop {
         Stop::Fault(fault)
     }
 }
+
+/// Which of the families in [`FAMILIES`] an instruction belongs to. It is found by trying, once; a race between threads stores the same
+/// number twice.
+#[derive(Debug)]
+pub(crate) struct Family(AtomicU8);
+
+impl Default for Family {
+    fn default() -> Self {
+        Family(AtomicU8::new(u8::MAX))
+    }
+}
+
+/// Executes an instruction; whether it is one of the family.
+type Execute = fn(&mut State<'_>, &Insn, &mut dyn Memory) -> Result<bool, Stop>;
+
+/// All instructions but those that move the program counter.
+const FAMILIES: [Execute; 7] = [
+    |state, insn, memory| state.control(insn, memory),
+    |state, insn, memory| state.scalar(insn, memory),
+    |state, insn, memory| state.float_lanes(insn, memory),
+    |state, insn, memory| state.transfer(insn, memory),
+    |state, insn, memory| state.integer_lanes(insn, memory),
+    |state, insn, memory| state.shuffle(insn, memory),
+    |state, insn, memory| state.convert(insn, memory),
+];
 
 /// Flags that the emulated instructions read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -169,33 +202,45 @@ impl<'a> State<'a> {
     }
 
     /// Executes one instruction.
-    pub(crate) fn execute(&mut self, insn: &Insn, memory: &mut dyn Memory) -> Result<Next, Stop> {
+    pub(crate) fn execute(
+        &mut self,
+        insn: &Insn,
+        family: &Family,
+        memory: &mut dyn Memory,
+    ) -> Result<Next, Stop> {
         match insn.mnemonic {
             M::Ret => return Ok(Next::Return),
-            M::Nop => {}
             M::Je | M::Jne | M::Jl | M::Jle | M::Jge | M::Jg => {
-                if self.condition(insn.mnemonic) {
-                    return Ok(Next::Jump(insn.target));
-                }
+                let taken = self.condition(insn.mnemonic);
+                return Ok(if taken { Next::Jump(insn.target) } else { Next::Following });
             }
+            _ => {}
+        }
+        if let Some(known) = FAMILIES.get(usize::from(family.0.load(Ordering::Relaxed))) {
+            known(self, insn, memory)?;
+            return Ok(Next::Following);
+        }
+        for (number, candidate) in FAMILIES.iter().enumerate() {
+            if candidate(self, insn, memory)? {
+                family.0.store(number as u8, Ordering::Relaxed);
+                return Ok(Next::Following);
+            }
+        }
+        Err(Stop::Unknown)
+    }
+
+    /// What is neither arithmetic nor a transfer; whether it was that.
+    fn control(&mut self, insn: &Insn, _: &mut dyn Memory) -> Result<bool, Stop> {
+        match insn.mnemonic {
+            M::Nop => {}
             M::Vzeroupper => {
                 for vector in &mut self.vec[..16] {
                     vector.0[4..].fill(0);
                 }
             }
-            _ => {
-                let known = self.scalar(insn, memory)?
-                    || self.float_lanes(insn, memory)?
-                    || self.integer_lanes(insn, memory)?
-                    || self.transfer(insn, memory)?
-                    || self.shuffle(insn, memory)?
-                    || self.convert(insn, memory)?;
-                if !known {
-                    return Err(Stop::Unknown);
-                }
-            }
+            _ => return Ok(false),
         }
-        Ok(Next::Following)
+        Ok(true)
     }
 }
 
