@@ -8,7 +8,7 @@ use std::thread;
 
 const MODEL: &str = "\
 model small(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
-    logits = image |> conv2d(4, kernel = 3) |> relu |> flatten |> dense(10)
+    logits = image |> conv(4, kernel = 3) |> relu |> flatten |> dense(10)
 }
 
 train small(label: i32[batch]) {

@@ -33,6 +33,8 @@ pub struct Check {
     pub threads: &'static [usize],
     /// Whether every buffer of the machine code lies between guard pages.
     pub guarded: bool,
+    /// Whether graph and vector code are printed and read back. Tile programs always are.
+    pub texts: bool,
     /// Seed of schedules drawn at random in place of those that the compiler chooses.
     pub schedules: Option<u64>,
 }
@@ -47,6 +49,7 @@ impl Check {
             emulated: target != Target::V128,
             threads: &[1, 2, 3, 4],
             guarded: true,
+            texts: true,
             schedules: None,
         }
     }
@@ -202,6 +205,14 @@ impl Machines {
                 .map_err(|error| Difference::failure("graph interpreter", error))?;
             cases.push(Case { batch, leaves, expected });
         }
+        if checks.iter().any(|check| check.texts) {
+            let text = graph.to_string();
+            let read = graph::parse(&text)
+                .map_err(|error| Difference::failure("graph text", format!("{error}\n{text}")))?;
+            if read != graph.clone().without_spans() || read.to_string() != text {
+                return Err(Difference::failure("graph text", "it reads back as another graph"));
+            }
+        }
         let mut counts = Counts::default();
         for check in checks {
             self.check(&graph, max_batch, &cases, check, &mut counts)?;
@@ -246,6 +257,9 @@ impl Machines {
         }
         let vector = vectorize::run(&program, &desc)
             .map_err(|error| Difference::failure(format!("{name} vectorize"), error))?;
+        if check.texts {
+            reads_back(&vector.module, &format!("{name} vector"))?;
+        }
         if check.vector_parts > 0 {
             for case in cases {
                 let place = format!("{name} vector interpreter at batch {}", case.batch);
@@ -297,6 +311,22 @@ impl Machines {
             }
         }
         Ok(())
+    }
+}
+
+/// Checks the laws of a module, of the one that its text reads back as too, and that both have one text.
+fn reads_back(module: &dlc_ir::vector::Module, place: &str) -> Result<(), Difference> {
+    let lawful = |module| {
+        dlc_ir::vector::verify(module).map_err(|broken| Difference::failure(place, &broken[0]))
+    };
+    lawful(module)?;
+    let text = module.to_string();
+    let read = dlc_ir::vector::parse(&text)
+        .map_err(|error| Difference::failure(place, format!("{error}\n{text}")))?;
+    lawful(&read)?;
+    match read.to_string() == text {
+        true => Ok(()),
+        false => Err(Difference::failure(place, "the text reads back as another module")),
     }
 }
 

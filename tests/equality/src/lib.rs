@@ -4,6 +4,7 @@
 //! * [`random`]: the random graphs that are sent there, forward, backward and with an update;
 //! * [`schedules`]: schedules drawn at random, none of which may change a bit;
 //! * [`shrink`]: a failing graph made small, for a file of `tests/filetests/run`;
+//! * [`statistics`]: what random graphs are made of, and what they must be made of;
 //! * [`trajectory`]: training of a model in one place or another, and a hash of what it leaves behind.
 #![forbid(unsafe_code)]
 
@@ -13,5 +14,6 @@ mod placed;
 pub mod random;
 pub mod schedules;
 pub mod shrink;
+pub mod statistics;
 pub mod trajectory;
 mod vector;

@@ -4,7 +4,7 @@ use crate::everywhere::Leaves;
 use dlc_abi::ElemType;
 use dlc_harness::graph_gen::{Config, INDEX_LIMIT, program};
 use dlc_harness::rng::Rng;
-use dlc_ir::graph::{Data, Graph, InputRole, NodeId, Op, Origin, Stage, Tensor};
+use dlc_ir::graph::{Data, Graph, InputRole, NodeId, Op, Origin, Stage, Tensor, retyped};
 use dlc_passes::autodiff;
 
 /// A random program with its seed.
@@ -20,9 +20,11 @@ pub struct Case {
     pub batches: [i64; 2],
     /// Whether floats among the leaves are zeros of both signs, infinities, NaN and denormals now and then.
     pub wild: bool,
+    /// Whether all single precision became double.
+    pub double: bool,
 }
 
-/// Draws a case: every second one has gradients of its loss, every fourth an update as well.
+/// Draws a case: every second one has gradients of its loss, every fourth an update as well, one in six is of double precision.
 pub fn case(seed: u64) -> Case {
     let mut rng = Rng::new(seed);
     let backward = seed % 2 == 1;
@@ -31,6 +33,7 @@ pub fn case(seed: u64) -> Case {
         loss: backward,
         smooth: false,
         affine_writes: rng.one_in(3),
+        everything: true,
     };
     let drawn = program(&mut rng, config);
     let mut graph = drawn.graph;
@@ -38,9 +41,13 @@ pub fn case(seed: u64) -> Case {
     if let Some(loss) = drawn.loss {
         differentiate(&mut graph, loss, seed % 4 == 3);
     }
+    let double = rng.one_in(6);
+    if double {
+        graph = retyped(&graph);
+    }
     let max_batch = drawn.batch + rng.in_range(0, 2);
     let batches = [drawn.batch, rng.in_range(1, max_batch)];
-    Case { seed, graph, max_batch, batches, wild: rng.one_in(4) }
+    Case { seed, graph, max_batch, batches, wild: rng.one_in(4), double }
 }
 
 /// Adds gradients with respect to all parameters as results, or as a step of gradient descent.

@@ -3,6 +3,9 @@
 //! Programs are drawn from a seed alone. Extents are small, so that the interpreter answers at once, and unequal, so that
 //! mistaken axes show. With [`Config::smooth`] values stay bounded and no operation is near a pole, as gradient checks need.
 
+mod sums;
+mod types;
+
 use crate::rng::Rng;
 use dlc_abi::{Dim, ElemType};
 use dlc_ir::affine::Affine;
@@ -22,11 +25,19 @@ pub struct Config {
     pub smooth: bool,
     /// Whether sums may have affine left sides, which frozen graphs must not have.
     pub affine_writes: bool,
+    /// Whether integers, truth values and double precision are computed with, sums may have several chunks, and windows two axes.
+    pub everything: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { steps: (2, 8), loss: false, smooth: false, affine_writes: false }
+        Config {
+            steps: (2, 8),
+            loss: false,
+            smooth: false,
+            affine_writes: false,
+            everything: false,
+        }
     }
 }
 
@@ -61,6 +72,9 @@ pub fn program(rng: &mut Rng, config: Config) -> Program {
         n_draws: 0,
     };
     maker.leaves();
+    if config.everything {
+        maker.typed_leaves();
+    }
     let steps = maker.rng.in_range(config.steps.0 as i64, config.steps.1 as i64);
     for step in 0..steps {
         maker.b.origin = Origin { name: format!("step_{step}.y"), span: None };
@@ -78,7 +92,25 @@ pub fn program(rng: &mut Rng, config: Config) -> Program {
             }
         }
     }
+    assign_state(&mut graph, rng);
     Program { graph, loss, batch }
+}
+
+/// Gives the state, if there is one, a value of its shape.
+fn assign_state(graph: &mut Graph, rng: &mut Rng) {
+    let Some(state) = graph.input("state") else { return };
+    let like = graph.nodes[state].clone();
+    let fits: Vec<NodeId> = graph
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.elem == like.elem && node.shape == like.shape)
+        .map(|(id, _)| id)
+        .collect();
+    let value = rng.pick(&fits);
+    let mut b = graph.build(Stage::Forward, Origin { name: "state.new".into(), span: None });
+    let half = b.number_like(0.5, value);
+    let new = b.add(value, half);
+    graph.assign(state, new);
 }
 
 /// Gives every contraction a random order that the laws allow and marks the graph frozen. Every contraction must be in normal form
@@ -167,7 +199,8 @@ impl Maker<'_> {
     }
 
     fn step(&mut self) {
-        match self.rng.below(14) {
+        let kinds = if self.config.everything { 20 } else { 14 };
+        match self.rng.below(kinds) {
             0 | 1 => self.unary(),
             2 | 3 => self.binary(),
             4 | 5 => self.view(),
@@ -177,7 +210,12 @@ impl Maker<'_> {
             10 => self.gather(),
             11 => self.reshape(),
             12 => self.choice(),
-            _ => self.types(),
+            13 => self.types(),
+            14 | 15 => self.integers(),
+            16 => self.truths(),
+            17 => self.doubles(),
+            18 => self.long_sum(),
+            _ => self.window_2d(),
         };
     }
 
@@ -396,7 +434,11 @@ impl Maker<'_> {
                 Read::axes(value, &axes)
             })
             .collect();
-        let combine = if self.rng.one_in(8) { Combine::Max } else { Combine::Sum };
+        let extreme = match self.config.everything {
+            true => self.rng.pick(&[Combine::Max, Combine::Min]),
+            false => Combine::Max,
+        };
+        let combine = if self.rng.one_in(8) { extreme } else { Combine::Sum };
         let y = self.b.contract(Contract::normal(combine, extents, n_out, reads));
         self.damped(y, combine)
     }
