@@ -156,15 +156,18 @@ fn ffi(text: &mut String, plan: &Plan) {
                 rust_type(pointer.elem)
             );
         }
+        let workspace = match entry.shared_bytes {
+            0 => format!("parts * {}", entry.part_bytes()),
+            shared => format!("{shared} + parts * {}", entry.part_bytes()),
+        };
         let _ = writeln!(
             text,
             "    }}\n\n    /// How many segments `{0}_part` has.\n    pub const {1}_SEGMENTS: u32 = {2};\n\
-             \x20   /// Bytes of a workspace for so many parts.\n    pub const fn {0}_workspace_bytes(parts: usize) -> usize {{\n        {3} + parts * {4}\n    }}",
+             \x20   /// Bytes of a workspace for so many parts.\n    pub const fn {0}_workspace_bytes(parts: usize) -> usize {{\n        {3}\n    }}",
             program.name,
             program.name.to_uppercase(),
             entry.segments.len(),
-            entry.shared_bytes,
-            entry.part_bytes()
+            workspace
         );
     }
     let _ = writeln!(text, "\n    unsafe extern \"C\" {{");
@@ -343,9 +346,10 @@ fn init_program(plan: &Plan) -> ProgramPlan {
 
 /// `let context = ..;` with pointers into the model's memory. Scalars are variables of the method.
 fn context_value(model: &str, batch: &str, program: &ProgramPlan, scalars: &str) -> String {
+    let batch = if batch == "batch" { batch.to_owned() } else { format!("batch: {batch}") };
     let mut text = format!(
         "        let context = ffi::{}Context {{\n            state: {model}.state.as_mut_ptr().cast(),\n            state_bytes: STATE_BYTES,\n\
-         \x20           workspace: {model}.workspace.as_mut_ptr().cast(),\n            workspace_bytes: size_of_val(&{model}.workspace[..]),\n            batch: {batch},\n\
+         \x20           workspace: {model}.workspace.as_mut_ptr().cast(),\n            workspace_bytes: size_of_val(&{model}.workspace[..]),\n            {batch},\n\
          \x20           barrier: None,\n            barrier_data: std::ptr::null_mut(),\n            error: std::ptr::null_mut(),\n            step: {model}.step{scalars},\n\
          \x20           steps: {model}.steps,\n            seed: {model}.seed,\n            reserved: 0,\n",
         camel(program.name)
