@@ -32,6 +32,8 @@ pub fn std_files() -> &'static [(&'static str, &'static str)] {
         ("initializers.dl", include_str!("../std/initializers.dl")),
         ("activations.dl", include_str!("../std/activations.dl")),
         ("layers.dl", include_str!("../std/layers.dl")),
+        ("transposed.dl", include_str!("../std/transposed.dl")),
+        ("embedding.dl", include_str!("../std/embedding.dl")),
         ("pool.dl", include_str!("../std/pool.dl")),
         ("losses.dl", include_str!("../std/losses.dl")),
         ("metrics.dl", include_str!("../std/metrics.dl")),

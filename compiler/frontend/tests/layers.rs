@@ -336,3 +336,56 @@ fn batch_norm_keeps_state_and_dropout_draws() {
         "{loss}"
     );
 }
+
+#[test]
+fn a_transposed_convolution_adds_a_kernel_for_each_place() {
+    // (call, extent, taps, result, stride, dilation, lead) along one axis, with 2 channels and 3 filters.
+    let cases = [
+        ("conv_transpose(3, kernel = 2, stride = 2)", 4, 2, 8, 2, 1, 0),
+        ("conv_transpose(3, kernel = 3, stride = 2, padding = same)", 4, 3, 8, 2, 1, 0),
+        ("conv_transpose(3, kernel = 3, padding = same)", 5, 3, 5, 1, 1, 1),
+        ("conv_transpose(3, kernel = 3, stride = 2, dilation = 2)", 3, 3, 9, 2, 2, 0),
+        ("conv_transpose(3, kernel = 5, stride = 3, padding = same)", 3, 5, 9, 3, 1, 1),
+    ];
+    for (call, extent, taps, out, stride, dilation, lead) in cases {
+        let text = format!(
+            "model m(x: f32[batch, {extent}, 2]) -> y: f32[batch, {out}, 3] {{ y = x |> {call} }}"
+        );
+        let (x, w, b) = (tensor(&[2, extent, 2], 1), tensor(&[taps, 3, 2], 2), tensor(&[3], 3));
+        let params = [("conv_transpose_1.w", w.clone()), ("conv_transpose_1.b", b.clone())];
+        let found = predict(&text, &x, &params, 2);
+        let (x, w, b) = (floats(&x), floats(&w), floats(&b));
+        let mut wanted: Vec<f64> = (0..2 * out * 3).map(|at| b[at as usize % 3]).collect();
+        for (n, i, u) in
+            (0..2).flat_map(|n| (0..extent).flat_map(move |i| (0..taps).map(move |u| (n, i, u))))
+        {
+            let at = i * stride + u * dilation - lead;
+            for f in (0..3).filter(|_| (0..out).contains(&at)) {
+                for v in 0..2 {
+                    wanted[((n * out + at) * 3 + f) as usize] +=
+                        x[((n * extent + i) * 2 + v) as usize] * w[((u * 3 + f) * 2 + v) as usize];
+                }
+            }
+        }
+        close(&floats(&found.results["y"]), &wanted, 1e-5);
+    }
+}
+
+#[test]
+fn terms_meet_at_places_that_the_data_say() {
+    let text = "model m(x: f32[batch, 3], at: i32[batch, 3]) -> y: f32[batch, 4], z: f32[4] {
+        each[n, i] y[n, at[n, i]] += x[n, i]
+        let each[n, i] count[at[n, i]]: f32[4] += 1
+        z = count
+    }";
+    let program = compile(text);
+    let at = [0, 3, 0, 1, 1, 9];
+    let inputs = [
+        ("x", Tensor::f32(&[2, 3], vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0])),
+        ("at", Tensor::i32(&[2, 3], at.to_vec())),
+    ];
+    let found = run(&program.predict, &inputs, 2);
+    // A place outside is left out.
+    close(&floats(&found.results["y"]), &[5.0, 0.0, 0.0, 2.0, 0.0, 24.0, 0.0, 0.0], 0.0);
+    close(&floats(&found.results["z"]), &[2.0, 2.0, 0.0, 1.0], 0.0);
+}

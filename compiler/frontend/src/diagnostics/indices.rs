@@ -27,6 +27,11 @@ pub(crate) const EXPLANATIONS: &[Explanation] = &[
         text: "An index is bound by the left side or by a reducer.\n\nWrong:\n    y[n] = x[n, k]\nRight:\n    y[n] = sum[k] x[n, k]\n",
     },
     Explanation {
+        code: "E0371",
+        title: "`each` without `+=`",
+        text: "Several points of `each` may reach the same element, so they can only be added up, from zero, into a tensor of a declared shape.\n\nWrong:\n    let each[b] count[label[b]]: f32[k] = 1\nRight:\n    let each[b] count[label[b]]: f32[k] += 1\n",
+    },
+    Explanation {
         code: "E0329",
         title: "`skip` outside of a reducer",
         text: "`skip` leaves a term of a sum, mean, maximum or minimum out. Elsewhere a value is needed.\n\nWrong:\n    y[i] = x[i + 1 else skip]\nRight:\n    y[i] = x[i + 1 else 0]\n",
@@ -80,6 +85,13 @@ pub(crate) fn stray_index(name: &str, span: Span) -> Diagnostic {
         span,
     )
     .help(format!("reduce it, as in `sum[{name}] ..`, or add it to the left side"))
+}
+
+/// E0371.
+pub(crate) fn each_adds(span: Span) -> Diagnostic {
+    Diagnostic::error("E0371", "`each` goes with `+=` into elements", span)
+        .label("every point of these indices adds its term")
+        .help("write it as in `each[i] y[at[i]] += x[i]`")
 }
 
 /// E0329.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(crate) const DOTS: &str = "..";
 
 /// What stands at one axis of the tensor that is read.
-enum Place {
+pub(super) enum Place {
     /// One place: an affine function of the axes, or an integer that is only known when the program runs.
     At(Term, Span),
     /// A part of the axis, which stays: first and one past the last.
@@ -99,7 +99,7 @@ impl Elaborator {
     }
 
     /// The subscripts, one for each axis.
-    fn places(&mut self, tensor: &Tensor, subs: &[Sub], span: Span) -> Eval<Vec<Place>> {
+    pub(super) fn places(&mut self, tensor: &Tensor, subs: &[Sub], span: Span) -> Eval<Vec<Place>> {
         let mut places = Vec::new();
         let mut open = None;
         for sub in subs {

@@ -11,7 +11,7 @@
 //! | [`number`] | arithmetic on values known at compile time |
 //! | [`shape`] | types, shapes and what their names are bound to |
 //! | [`tensor`] | expressions over whole tensors |
-//! | [`infer`], [`walk`], [`access`], [`cell`], [`reduce`], [`head`] | index notation |
+//! | [`infer`], [`walk`], [`access`], [`cell`], [`reduce`], [`head`], [`write`] | index notation |
 //! | [`builtin`] | functions that are not written in the language |
 //! | [`leaf`] | parameters, state and random values |
 
@@ -32,6 +32,7 @@ mod shape;
 mod stmt;
 mod tensor;
 mod walk;
+mod write;
 
 pub(crate) use leaf::{FirstValue, ParamLeaf, StateLeaf};
 pub(crate) use scope::{Binding, Frame, NameLevel};

@@ -91,7 +91,7 @@ impl Elaborator {
     }
 
     /// A term with a neutral value where it does not exist; reads that skip stay as they are when they are all there is.
-    fn masked(&mut self, cell: Cell, neutral: f64) -> Term {
+    pub(crate) fn masked(&mut self, cell: Cell, neutral: f64) -> Term {
         let plain = matches!(&cell.term, Term::Read(_))
             || matches!(&cell.term, Term::Mul(a, b)
                 if matches!((&**a, &**b), (Term::Read(_), Term::Read(_))));
@@ -189,6 +189,18 @@ impl Elaborator {
 
     /// The sum of a product of factors that all depend on the axes.
     fn sum_product(&mut self, factors: Vec<Factor>, axes: &[usize], elem: ElemType) -> Term {
+        let reads = self.factor_reads(factors, elem);
+        self.contract(Combine::Sum, reads, axes)
+    }
+
+    /// The one or two reads whose product a term is.
+    pub(crate) fn product_reads(&mut self, term: &Term, elem: ElemType) -> Vec<CellRead> {
+        let mut factors = Vec::new();
+        flatten(term, false, &mut factors);
+        self.factor_reads(factors, elem)
+    }
+
+    fn factor_reads(&mut self, factors: Vec<Factor>, elem: ElemType) -> Vec<CellRead> {
         let simple = factors.len() <= 2 && factors.iter().all(|factor| !factor.divides);
         let terms: Vec<Term> = if simple {
             factors.iter().map(|factor| (*factor.term).clone()).collect()
@@ -211,8 +223,7 @@ impl Elaborator {
             let rest = factors[cut..].iter().map(|factor| (*factor.term).clone());
             product.into_iter().chain(rest).collect()
         };
-        let reads = terms.iter().map(|term| self.as_read(term, elem)).collect();
-        self.contract(Combine::Sum, reads, axes)
+        terms.iter().map(|term| self.as_read(term, elem)).collect()
     }
 
     /// A term as a read of an element type, computed if it is none.

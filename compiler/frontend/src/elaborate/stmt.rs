@@ -7,7 +7,7 @@ use crate::value::{Eval, Extent, Number, Reported, Target, Value};
 use dlc_abi::ElemType;
 use dlc_grammar::Span;
 use dlc_grammar::ast::{
-    Assign, AssignOp, BinaryOp, Block, Carry, DeclKind, DefineOp, Expr, ExprKind, For, Let,
+    Assign, AssignOp, BinaryOp, Block, Carry, DeclKind, DefineOp, Each, Expr, ExprKind, For, Let,
     LetValue, PatternKind, Penalty, RangeKind, Stmt, StmtKind, Total, TypeKind, Yield,
 };
 use dlc_ir::graph::InputRole;
@@ -131,7 +131,7 @@ impl Elaborator {
 
     fn exec_let(&mut self, binding: &Let, span: Span) -> Eval<()> {
         if let Some(each) = &binding.each {
-            return Err(self.report(diagnostics::not_supported("`each`", each.span)));
+            return self.exec_let_each(binding, each);
         }
         let value = match &binding.value {
             LetValue::Draw(call) => {
@@ -200,6 +200,23 @@ impl Elaborator {
         Ok(())
     }
 
+    /// `let each[b, r] inbox[pick[b, r], r]: f32[n, m] += x[b]`
+    fn exec_let_each(&mut self, binding: &Let, each: &Each) -> Eval<()> {
+        let (PatternKind::Indexed(name, head), LetValue::Define(DefineOp::Add, value)) =
+            (&binding.pattern.kind, &binding.value)
+        else {
+            return Err(self.each_needs_add(each));
+        };
+        self.name_nodes(&name.name);
+        let (elem, declared) = self.let_type(binding)?;
+        if declared.is_empty() && binding.ty.is_none() {
+            return Err(self.report(diagnostics::needs_tensor_type(binding.pattern.span)));
+        }
+        let tensor = self.written(each, head, &declared, elem, value)?;
+        self.bind(&name.name, Value::Tensor(tensor), Some(head.span));
+        Ok(())
+    }
+
     /// Nodes to come belong to the value of this name.
     pub(crate) fn name_nodes(&mut self, name: &str) {
         // First values are named after what they are for.
@@ -257,9 +274,6 @@ impl Elaborator {
     }
 
     fn exec_assign(&mut self, assign: &Assign) -> Eval<()> {
-        if let Some(each) = &assign.each {
-            return Err(self.report(diagnostics::not_supported("`each`", each.span)));
-        }
         let Some(name) = assign.target.single() else {
             return Err(self.report(diagnostics::not_assignable(
                 &assign.target.text(),
@@ -275,12 +289,13 @@ impl Elaborator {
             return Err(self.report(diagnostics::not_assignable(&name.name, name.span, suggestion)));
         };
         self.name_nodes(&name.name);
-        let mut value = match &assign.head {
-            None => {
+        let mut value = match (&assign.head, &assign.each) {
+            (None, None) => {
                 let value = self.eval(&assign.value)?;
                 self.settled(value)
             }
-            Some(head) => {
+            (None, Some(each)) => return Err(self.each_needs_add(each)),
+            (Some(head), each) => {
                 let declared = self.frame().results.get(&name.name).cloned().unwrap_or_default();
                 let declared = match &binding.value {
                     Value::Tensor(tensor) if declared.is_empty() => {
@@ -289,11 +304,19 @@ impl Elaborator {
                     _ => declared,
                 };
                 let elem = self.result_elem(&name.name);
-                Value::Tensor(self.indexed(head, &declared, elem, &assign.value)?)
+                Value::Tensor(match each {
+                    None => self.indexed(head, &declared, elem, &assign.value)?,
+                    Some(each) if assign.op == AssignOp::Add => {
+                        self.written(each, head, &declared, elem, &assign.value)?
+                    }
+                    Some(each) => return Err(self.each_needs_add(each)),
+                })
             }
         };
         let op = match assign.op {
             AssignOp::Set => None,
+            // What had no value yet counts as zero.
+            AssignOp::Add if assign.each.is_some() && matches!(binding.value, Value::Unset) => None,
             AssignOp::Add => Some(BinaryOp::Add),
             AssignOp::Sub => Some(BinaryOp::Sub),
             AssignOp::Mul => Some(BinaryOp::Mul),
@@ -361,14 +384,19 @@ impl Elaborator {
         if self.frame().kind() != Some(DeclKind::Metric) || self.totals == TotalMode::Outside {
             return Err(self.report(diagnostics::misplaced("total", "a metric", span)));
         }
-        if total.each.is_some() || total.op == DefineOp::Add {
-            return Err(self.report(diagnostics::not_supported("`total each .. += ..`", span)));
-        }
         let name = format!("{}.{}", self.total_prefix, total.name.name);
         self.origin = Arc::from(name.as_str());
-        let mut tensor = match &total.head {
-            Some(head) => self.indexed(head, &[], Some(ElemType::F32), &total.value)?,
-            None => {
+        let mut tensor = match (&total.head, &total.each) {
+            (Some(head), Some(each)) if total.op == DefineOp::Add => {
+                let declared = self.total_extents(total)?;
+                self.written(each, head, &declared, Some(ElemType::F32), &total.value)?
+            }
+            (_, Some(each)) => return Err(self.each_needs_add(each)),
+            (_, None) if total.op == DefineOp::Add => {
+                return Err(self.report(diagnostics::not_supported("`total .. += ..`", span)));
+            }
+            (Some(head), None) => self.indexed(head, &[], Some(ElemType::F32), &total.value)?,
+            (None, None) => {
                 let value = self.eval(&total.value)?.first();
                 self.as_tensor(&value, ElemType::F32, "total", total.value.span)?
             }
@@ -386,6 +414,16 @@ impl Elaborator {
         }
         self.bind(&total.name.name, Value::Tensor(tensor), Some(total.name.span));
         Ok(())
+    }
+
+    /// The extents that the type of a total states.
+    fn total_extents(&mut self, total: &Total) -> Eval<Vec<Option<Extent>>> {
+        match total.ty.as_ref().map(|ty| &ty.kind) {
+            Some(TypeKind::Tensor { shape: Some(shape), .. }) => {
+                Ok(self.shape_of_type(shape)?.into_iter().map(Some).collect())
+            }
+            _ => Err(self.report(diagnostics::needs_tensor_type(total.name.span))),
+        }
     }
 
     fn exec_yield(&mut self, yielded: &Yield, span: Span) -> Eval<()> {

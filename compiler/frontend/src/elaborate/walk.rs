@@ -211,7 +211,8 @@ impl<'e> Inference<'e> {
                         self.learn_joined(&axes, *extent, binder.span);
                     }
                 }
-                BinderKind::All | BinderKind::At { .. } => {}
+                BinderKind::At { value, pack } => self.element(value, *pack),
+                BinderKind::All => {}
             }
         }
     }
@@ -231,6 +232,9 @@ impl<'e> Inference<'e> {
         let name = match &binder.kind {
             BinderKind::Dots => DOTS,
             BinderKind::Index(index) if index.pack => &index.name.name,
+            BinderKind::At { value, pack: true } => {
+                return pack_names(value).iter().find_map(|name| self.pack_len(name));
+            }
             _ => return Some(1),
         };
         self.find(name).and_then(|at| self.sought[at].axes.as_ref()).map(Vec::len)

@@ -7,8 +7,8 @@ use super::data::{
     BinaryOp, Combine, Compare, Contract, Fill, Gather, Graph, InputRole, Literal, NodeId, Op,
     Origin, Output, OutputKind, Read, Stage, UnaryOp,
 };
-use super::infer;
 use super::ops::elem_name;
+use super::{infer, range};
 use crate::affine::Affine;
 use dlc_abi::{Dim, ElemType};
 
@@ -331,6 +331,34 @@ impl GraphBuilder<'_> {
         let op = Op::Contract(contract);
         let elem = infer::signature(&self.graph.nodes, &op).elem.expect("a contraction reads");
         self.node(op, elem, shape)
+    }
+
+    /// A sum into a tensor of this shape, whatever its left side: terms add to the elements that the left side says, and elements that no
+    /// term reaches are zero. Guards must keep the left side within the tensor.
+    pub fn accumulate(&mut self, mut contract: Contract, shape: &[Dim]) -> NodeId {
+        let Some(n_out) = contract.normal_form() else {
+            return self.contract_into(contract, shape.to_vec());
+        };
+        // A left side that is the identity makes a result of the extents of its axes: longer axes are shortened to what may be
+        // written, shorter ones are padded with what no term reaches.
+        for (axis, &short) in shape.iter().enumerate() {
+            let long = contract.space[axis];
+            let spare = Dim {
+                batch_factor: long.batch_factor - short.batch_factor,
+                constant: long.constant - short.constant,
+            };
+            if range::at_least(spare, 0) {
+                contract.space[axis] = short;
+            }
+        }
+        let space = contract.space.clone();
+        contract.guards.retain(|guard| !range::in_range(&space, &[], &guard.expr, guard.extent));
+        let sum = self.contract(contract);
+        if self.shape(sum) == shape {
+            return sum;
+        }
+        let zero = number_literal(0.0, self.elem(sum));
+        self.view(sum, Affine::identity(n_out), Fill::Value(zero), shape.to_vec())
     }
 
     /// Reduces over axes, in the order given; the others remain in theirs.

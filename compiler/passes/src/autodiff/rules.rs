@@ -7,7 +7,7 @@ use dlc_abi::{Dim, ElemType};
 use dlc_ir::affine::Affine;
 use dlc_ir::graph::{
     BinaryOp, Combine, Compare, Contract, Fill, Gather, Graph, GraphBuilder, Guard, Literal,
-    NodeId, Op, Read, Stage, UnaryOp, number_literal, range,
+    NodeId, Op, Read, Stage, UnaryOp, range,
 };
 
 /// A part of the cotangent of an operand.
@@ -237,31 +237,9 @@ fn view(g: &mut GraphBuilder<'_>, x: NodeId, subs: &[Affine], fill: Fill, dy: No
 }
 
 /// A sum into a tensor of the shape of `like`.
-fn write(g: &mut GraphBuilder<'_>, mut contract: Contract, like: NodeId) -> NodeId {
+fn write(g: &mut GraphBuilder<'_>, contract: Contract, like: NodeId) -> NodeId {
     let shape = g.shape(like).to_vec();
-    let Some(n_out) = contract.normal_form() else {
-        return g.contract_into(contract, shape);
-    };
-    // A left side that is the identity makes a result of the extents of its axes: longer axes are shortened to what may be written,
-    // shorter ones are padded with what no term reaches.
-    for axis in 0..n_out {
-        let (long, short) = (contract.space[axis], shape[axis]);
-        let spare = Dim {
-            batch_factor: long.batch_factor - short.batch_factor,
-            constant: long.constant - short.constant,
-        };
-        if range::at_least(spare, 0) {
-            contract.space[axis] = short;
-        }
-    }
-    let space = contract.space.clone();
-    contract.guards.retain(|guard| !range::in_range(&space, &[], &guard.expr, guard.extent));
-    let sum = g.contract(contract);
-    if g.shape(sum) == shape {
-        return sum;
-    }
-    let zero = number_literal(0.0, g.elem(sum));
-    g.view(sum, Affine::identity(n_out), Fill::Value(zero), shape)
+    g.accumulate(contract, &shape)
 }
 
 /// The adjoint of a read by index. An index outside the axis adds to no row; the forward read has reported it.
