@@ -243,9 +243,9 @@ pub(crate) fn compile_all(
         };
         backend.compile(&shared.module, function)
     };
-    let n_statements: usize =
-        functions.values().map(|function| count_statements(&function.body)).sum();
-    let n_threads = if n_statements < MIN_STATEMENTS_FOR_THREADS {
+    let statements: Vec<usize> =
+        functions.values().map(|function| count_statements(&function.body)).collect();
+    let n_threads = if statements.iter().sum::<usize>() < MIN_STATEMENTS_FOR_THREADS {
         1
     } else {
         std::thread::available_parallelism().map_or(1, NonZero::get).min(functions.len())
@@ -254,17 +254,17 @@ pub(crate) fn compile_all(
         let compiled: Result<Vec<Compiled>, CodegenError> = functions.keys().map(compile).collect();
         return Ok((compiled?, 1));
     }
-    // Functions are claimed one by one; who compiles which does not change the code.
+    // Functions are claimed one by one, the longest first so that no thread begins one when the others are done. Who compiles
+    // which does not change the code.
+    let mut order: Vec<usize> = (0..functions.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(statements[index]));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= functions.len() {
-                return done;
-            }
+        while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             done.push((index, compile(FuncId::from_index(index))));
         }
+        done
     };
     let mut results: Vec<(usize, Result<Compiled, CodegenError>)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();

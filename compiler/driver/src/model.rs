@@ -269,12 +269,32 @@ fn load_with(name: &str, text: &str, folder: Option<&Path>, part: Library) -> Lo
         Library::Whole => std_files().iter().map(|(_, text)| (*text).to_owned()).collect(),
         Library::Used => std_used(sources.iter().map(|(_, file)| file.text.as_str())),
     };
-    for (id, text) in sources.add_std().into_iter().zip(texts) {
-        library.push(parse(id, &text).file);
-    }
+    let texts: Vec<(FileId, String)> = sources.add_std().into_iter().zip(texts).collect();
+    library.extend(parse_library(&texts));
     let (front_end, more) = dlc_frontend::load(&sources, &main, &library);
     diagnostics.extend(more);
     Loaded { sources, main, front_end, diagnostics }
+}
+
+/// Parses files of the library, half of the text on a second thread.
+fn parse_library(texts: &[(FileId, String)]) -> Vec<ast::File> {
+    let parse_all = |texts: &[(FileId, String)]| -> Vec<ast::File> {
+        texts.iter().map(|(id, text)| parse(*id, text).file).collect()
+    };
+    let weight = |text: &String| text.split_whitespace().map(str::len).sum::<usize>();
+    let total: usize = texts.iter().map(|(_, text)| weight(text)).sum();
+    let mut before = 0;
+    let half = texts.partition_point(|(_, text)| {
+        before += weight(text);
+        before <= total / 2
+    });
+    let (first, second) = texts.split_at(half);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| parse_all(second));
+        let mut all = parse_all(first);
+        all.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        all
+    })
 }
 
 /// Reads the files that a file uses, and the files these use, each once.

@@ -83,6 +83,11 @@ impl<K: EntityRef, V> IndexVec<K, V> {
         self.items.iter()
     }
 
+    /// All elements in order, taken out of the table.
+    pub fn into_values(self) -> std::vec::IntoIter<V> {
+        self.items.into_iter()
+    }
+
     /// All elements in order, mutable.
     pub fn values_mut(&mut self) -> std::slice::IterMut<'_, V> {
         self.items.iter_mut()

@@ -13,8 +13,7 @@ pub(crate) fn rebuild<E>(
 ) -> Result<Graph, E> {
     let mut new = Graph { nodes: Default::default(), outputs: Vec::new(), ..old };
     let mut stands_for: Vec<NodeId> = Vec::with_capacity(old.nodes.len());
-    for node in old.nodes.values() {
-        let mut node = node.clone();
+    for mut node in old.nodes.into_values() {
         node.op = node.op.map_operands(|operand| stands_for[operand.index()]);
         stands_for.push(place(&mut new, node)?);
     }

@@ -122,7 +122,7 @@ fn passed_over(graph: &mut Graph, id: NodeId) -> bool {
     let Some(operand) = like else { return false };
     let to = |node: NodeId| if node == id { operand } else { node };
     for node in graph.nodes.values_mut() {
-        node.op = node.op.map_operands(to);
+        node.op = node.op.clone().map_operands(to);
     }
     for output in &mut graph.outputs {
         output.value = to(output.value);

@@ -13,7 +13,7 @@ pub fn mutate(rng: &mut Rng, graph: &mut Graph) -> Option<String> {
         0 => graph.shards = 3,
         1 => {
             let (id, _) = any(rng, graph, |node| !node.op.operands().is_empty())?;
-            graph.nodes[id].op = graph.nodes[id].op.map_operands(|_| id);
+            graph.nodes[id].op = graph.nodes[id].op.clone().map_operands(|_| id);
         }
         2 => {
             let (id, node) = any(rng, graph, |node| has_fixed_type(&node.op))?;

@@ -54,13 +54,12 @@ pub(super) fn allocate(code: &mut Code, files: &Files) -> Result<Vec<Place>, Str
         if round.spilled.is_empty() {
             return Ok(round.places(&slots));
         }
+        let mut slot_of: Vec<Option<u32>> = vec![None; code.regs.len()];
         for &class in &round.spilled {
-            let slot = code.slot();
-            for index in 0..code.regs.len() {
-                if round.find(index) == class {
-                    slots[index] = Some(slot);
-                }
-            }
+            slot_of[class] = Some(code.slot());
+        }
+        for (index, slot) in slots.iter_mut().enumerate() {
+            *slot = slot.or(slot_of[round.find(index)]);
         }
         spill::rewrite(code, &mut slots);
     }
@@ -202,10 +201,13 @@ impl Round {
 
 /// Whether a physical register is taken somewhere in a range.
 fn meets(taken: &[(u32, u32, u32)], segments: &[(u32, u32)]) -> bool {
-    segments.iter().any(|&(start, end)| {
-        let first = taken.partition_point(|&(_, taken_end, _)| taken_end <= start);
-        taken.get(first).is_some_and(|&(taken_start, _, _)| taken_start < end)
-    })
+    // Ranges come in the order of their starts, so that most lie behind everything taken.
+    let behind = taken.last().is_none_or(|&(_, taken_end, _)| taken_end <= segments[0].0);
+    !behind
+        && segments.iter().any(|&(start, end)| {
+            let first = taken.partition_point(|&(_, taken_end, _)| taken_end <= start);
+            taken.get(first).is_some_and(|&(taken_start, _, _)| taken_start < end)
+        })
 }
 
 /// The classes that hold a physical register somewhere in a range.
@@ -227,6 +229,10 @@ fn holders(taken: &[(u32, u32, u32)], segments: &[(u32, u32)]) -> Vec<usize> {
 
 fn insert(taken: &mut Vec<(u32, u32, u32)>, segments: &[(u32, u32)], class: usize) {
     for &(start, end) in segments {
+        if taken.last().is_none_or(|&(taken_start, _, _)| taken_start < start) {
+            taken.push((start, end, class as u32));
+            continue;
+        }
         let at = taken.partition_point(|&(taken_start, _, _)| taken_start < start);
         taken.insert(at, (start, end, class as u32));
     }

@@ -304,9 +304,8 @@ impl Op {
     }
 
     /// The same operation on other nodes.
-    pub fn map_operands(&self, mut to: impl FnMut(NodeId) -> NodeId) -> Op {
-        let mut op = self.clone();
-        match &mut op {
+    pub fn map_operands(mut self, mut to: impl FnMut(NodeId) -> NodeId) -> Op {
+        match &mut self {
             Op::Input { .. } | Op::Const(_) | Op::Iota { .. } | Op::Extent(_) => {}
             Op::Random { seed, step, .. } => {
                 *seed = to(*seed);
@@ -333,7 +332,7 @@ impl Op {
                 gather.index = to(gather.index);
             }
         }
-        op
+        self
     }
 }
 

@@ -19,8 +19,11 @@ use crate::pass::PassError;
 use dlc_abi::{BufferDesc, BufferRole, Manifest, NUMERICS_VERSION, SegmentDesc};
 use dlc_ir::entity::EntityRef;
 use dlc_ir::target::TargetDesc;
-use dlc_ir::tile::{BufferId, Program};
+use dlc_ir::tile::{BufferId, Phase, Program};
 use dlc_ir::vector::{FuncId, Function, Module};
+
+/// Phases from which on a second thread is worth starting: about half a millisecond of work.
+const MIN_PHASES_FOR_THREADS: usize = 12;
 
 /// A program in vector form, with what a runtime must know of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,10 +42,11 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
     let mut module = Module::default();
     let mut scratch_bytes = 0;
     let mut segments = Vec::new();
+    let mut kernels = kernels(program, target, &slots).into_iter();
     for segment in &program.segments {
         let mut calls = Vec::new();
         for phase in &segment.phases {
-            let kernel = kernel::build(program, phase, target, &slots)?;
+            let kernel = kernels.next().expect("there is a kernel for every phase")?;
             scratch_bytes = scratch_bytes.max(kernel.scratch_bytes);
             let function = intern(&mut module, kernel.function.clone());
             let driver = driver::phase(program, phase, &kernel, function);
@@ -82,6 +86,28 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
             )
         });
     Ok(VectorProgram { module, manifest, updates })
+}
+
+/// The kernels of all phases in order, built on two threads when there are several.
+fn kernels(
+    program: &Program,
+    target: &TargetDesc,
+    slots: &Slots,
+) -> Vec<Result<kernel::Kernel, PassError>> {
+    let phases: Vec<&Phase> = program.segments.iter().flat_map(|segment| &segment.phases).collect();
+    let build = |phases: &[&Phase]| -> Vec<Result<kernel::Kernel, PassError>> {
+        phases.iter().map(|phase| kernel::build(program, phase, target, slots)).collect()
+    };
+    if phases.len() < MIN_PHASES_FOR_THREADS {
+        return build(&phases);
+    }
+    let (first, second) = phases.split_at(phases.len() / 2);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| build(second));
+        let mut all = build(first);
+        all.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        all
+    })
 }
 
 /// The function of the same content, or the new one.

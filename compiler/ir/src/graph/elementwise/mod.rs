@@ -40,7 +40,7 @@ pub fn fold_constant(op: &Op, elem: ElemType, operands: &[(ElemType, Literal)]) 
         .map(|&(elem, literal)| Value::empty(elem, false)?.filled(literal, 1))
         .collect::<Option<_>>()?;
     let mut n = 0;
-    let numbered = op.map_operands(|_| {
+    let numbered = op.clone().map_operands(|_| {
         n += 1;
         NodeId::from_index(n - 1)
     });
