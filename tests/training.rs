@@ -363,10 +363,11 @@ fn misuse_is_explained() {
         step(&[("x", x.view().into()), ("label", five.view().into())]),
         "input `label` holds 5 examples, but `x` holds 4"
     );
-    let bad = Array1::from_vec(vec![0, 1, 4, 2]);
+    // Of several the first is named.
+    let bad = Array1::from_vec(vec![0, 4, 7, 3]);
     assert_eq!(
         step(&[("x", x.view().into()), ("label", bad.view().into())]),
-        "`net.train`: `label` holds the index 4, which is out of range, in example 2 of the batch"
+        "`net.train`: `label` holds the index 4, which is out of range, in example 1 of the batch"
     );
     let many = Array2::<f32>::zeros((9, 3));
     let labels = Array1::<i32>::zeros(9);

@@ -401,12 +401,12 @@ impl Emitter<'_> {
         let is_one = len.max() <= walk.block;
         let all = match len {
             Len::Static(n) => self.fb.int(n),
-            Len::Dynamic(n, _) => n,
+            Len::Dynamic(n, _) | Len::Either(n, _) => n,
         };
         let mut block = |emitter: &mut Self, env: &Env, len: Len, done: &[Val]| {
             let count = match len {
                 Len::Static(n) => emitter.fb.int(n),
-                Len::Dynamic(n, _) => n,
+                Len::Dynamic(n, _) | Len::Either(n, _) => n,
             };
             let after = emitter.fb.iadd(done[0], count);
             let (first, last) = if is_one {
@@ -432,7 +432,7 @@ impl Emitter<'_> {
         for len in lens {
             product = match *len {
                 Len::Static(n) => self.fb.imul_const(product, n),
-                Len::Dynamic(n, _) => self.fb.int_op(IntOp::Mul, product, n),
+                Len::Dynamic(n, _) | Len::Either(n, _) => self.fb.int_op(IntOp::Mul, product, n),
             };
         }
         product

@@ -3,7 +3,7 @@
 use super::bounds::Bound;
 use super::kernel::{Emitter, Env, Param, Tile};
 use crate::pass::PassError;
-use dlc_abi::{ElemType, STATUS_BAD_INDEX};
+use dlc_abi::{ElemType, STATUS_BAD_INDEX, STATUS_OK};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::EntityRef;
 use dlc_ir::graph::{BinaryOp, Compare as GraphCompare, Fill, Literal, UnaryOp};
@@ -360,16 +360,41 @@ impl Emitter<'_> {
         let bytes = self.fb.int_op(IntOp::Sub, address, base);
         let four = self.fb.int(4);
         let element = self.fb.int_op(IntOp::Div, bytes, four);
-        let status = self.fb.int(i64::from(STATUS_BAD_INDEX));
-        let buffer = self.fb.int(buffer_slot);
+        self.note_index(slot, buffer_slot, element, value);
+        self.fb.close_if(bad);
+        Ok(())
+    }
+
+    /// Keeps of all findings the one in the first buffer, and there at the first element: what is reported does not depend on how
+    /// the work was divided.
+    fn note_index(&mut self, slot: Val, buffer: i64, element: Val, value: Val) {
+        /// Bits of a buffer's element; an arena is smaller.
+        const ELEMENT_BITS: i64 = 40;
+        let field = |emitter: &mut Self, at: i32| {
+            let addr = Addr::offset(slot, 8 * at);
+            emitter.fb.inst(Inst::IntLoad(IntWidth::I64, addr))
+        };
+        let bits = self.fb.int(ELEMENT_BITS);
+        let buffer = self.fb.int(buffer);
+        let key = self.fb.int_op(IntOp::Shl, buffer, bits);
+        let key = self.fb.int_op(IntOp::Add, key, element);
+        let (noted_status, noted_buffer) = (field(self, 0), field(self, 1));
+        let noted_element = field(self, 2);
+        let noted = self.fb.int_op(IntOp::Shl, noted_buffer, bits);
+        let noted = self.fb.int_op(IntOp::Add, noted, noted_element);
+        let earlier = self.fb.int_op(IntOp::Less, key, noted);
+        let ok = self.fb.int(i64::from(STATUS_OK));
+        let none = self.fb.int_op(IntOp::Equal, noted_status, ok);
+        let keep = self.fb.int_op(IntOp::Max, earlier, none);
+        self.fb.open_if();
         for (at, value) in [buffer, element, value].into_iter().enumerate() {
             let addr = Addr::offset(slot, 8 + 8 * at as i32);
             self.fb.push(Stmt::IntStore { width: IntWidth::I64, addr, value });
         }
         // The status comes last: whoever sees it sees a finding.
+        let status = self.fb.int(i64::from(STATUS_BAD_INDEX));
         self.fb.push(Stmt::IntStore { width: IntWidth::I64, addr: Addr::at(slot), value: status });
-        self.fb.close_if(bad);
-        Ok(())
+        self.fb.close_if(keep);
     }
 
     /// Philox4x32-10 as the graph's `Random` defines it.

@@ -54,6 +54,8 @@ pub(super) enum Len {
     Static(i64),
     /// In a value, at most so many.
     Dynamic(Val, i64),
+    /// In a value, one of these two: a unit's part of a known extent is whole or the last.
+    Either(Val, [i64; 2]),
 }
 
 impl Len {
@@ -61,7 +63,13 @@ impl Len {
     pub(super) fn max(self) -> i64 {
         match self {
             Len::Static(n) | Len::Dynamic(_, n) => n,
+            Len::Either(_, [a, b]) => a.max(b),
         }
+    }
+
+    /// One of two numbers, of which `value` holds the one that counts.
+    fn either(value: Val, [a, b]: [i64; 2]) -> Len {
+        if a == b { Len::Static(a) } else { Len::Either(value, [a, b]) }
     }
 }
 
@@ -313,10 +321,14 @@ impl Emitter<'_> {
         let cut = self.phase.schedule.units.iter().find(|unit| unit.axis == axis);
         match cut {
             Some(unit) if unit.tile == 1 => Len::Static(1),
-            Some(unit) if self.phase.axes[axis].as_fixed().is_some_and(|n| n % unit.tile == 0) => {
-                Len::Static(unit.tile)
-            }
-            Some(unit) => Len::Dynamic(self.param(Param::Count(axis)), unit.tile.min(max)),
+            Some(unit) => match self.phase.axes[axis].as_fixed() {
+                Some(extent) if extent % unit.tile == 0 => Len::Static(unit.tile),
+                Some(extent) if extent < unit.tile => Len::Static(extent),
+                Some(extent) => {
+                    Len::Either(self.param(Param::Count(axis)), [unit.tile, extent % unit.tile])
+                }
+                None => Len::Dynamic(self.param(Param::Count(axis)), unit.tile.min(max)),
+            },
             None => match self.phase.axes[axis].as_fixed() {
                 Some(extent) => Len::Static(extent),
                 None if axis < self.phase.n_space => {
@@ -467,7 +479,7 @@ impl Emitter<'_> {
                 return Ok((self.shifted(env, axis, step), next));
             }
             Len::Static(n) => self.fb.int(n),
-            Len::Dynamic(n, _) => n,
+            Len::Dynamic(n, _) | Len::Either(n, _) => n,
         };
         // Only what moves along the axis is carried.
         let moving: Vec<usize> =
@@ -503,6 +515,35 @@ impl Emitter<'_> {
     pub(super) fn first(&mut self, count: Val) -> Val {
         let ty = Type::Mask { bits: self.mask_bits, lanes: self.lanes as u8 };
         self.fb.inst(Inst::MaskFirst { ty, count })
+    }
+
+    /// How often a constant fits into a length.
+    pub(super) fn pieces(&mut self, len: Len, by: i64) -> Len {
+        match len {
+            Len::Static(n) => Len::Static(n / by),
+            Len::Dynamic(n, max) => Len::Dynamic(self.divided(n, by), max / by),
+            Len::Either(n, both) => Len::either(self.divided(n, by), both.map(|n| n / by)),
+        }
+    }
+
+    /// What is left of a length after its pieces.
+    pub(super) fn rest(&mut self, len: Len, pieces: Len, by: i64) -> Len {
+        if by == 1 {
+            return Len::Static(0);
+        }
+        let left = |emitter: &mut Self, n: Val| {
+            let pieces = match pieces {
+                Len::Static(n) => emitter.fb.int(n),
+                Len::Dynamic(n, _) | Len::Either(n, _) => n,
+            };
+            let done = emitter.fb.imul_const(pieces, by);
+            emitter.fb.int_op(IntOp::Sub, n, done)
+        };
+        match len {
+            Len::Static(n) => Len::Static(n % by),
+            Len::Dynamic(n, _) => Len::Dynamic(left(self, n), by - 1),
+            Len::Either(n, both) => Len::either(left(self, n), both.map(|n| n % by)),
+        }
     }
 
     /// `n / by`, by a constant.

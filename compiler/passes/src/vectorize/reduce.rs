@@ -268,21 +268,15 @@ impl Emitter<'_> {
                 |emitter: &mut Self, env: &Env, sums: &[Val]| emitter.term(env, tile, None, sums);
             return Ok(self.for_axis(env, axis, len, 1, sums, &mut body)?.1);
         }
-        let (whole, rest) = match len {
-            Len::Static(n) => {
-                let rest = (n % step != 0).then(|| self.fb.int(n % step));
-                (Len::Static(n / step), rest)
-            }
-            Len::Dynamic(n, max) => {
-                let whole = self.divided(n, step);
-                let done = self.fb.imul_const(whole, step);
-                let rest = self.fb.int_op(IntOp::Sub, n, done);
-                (Len::Dynamic(whole, max / step), Some(rest))
-            }
-        };
+        let whole = self.pieces(len, step);
         let mut body =
             |emitter: &mut Self, env: &Env, sums: &[Val]| emitter.term(env, tile, None, sums);
         let (env, sums) = self.for_axis(env, axis, whole, step, sums, &mut body)?;
+        let rest = match self.rest(len, whole, step) {
+            Len::Static(0) => None,
+            Len::Static(n) => Some(self.fb.int(n)),
+            Len::Dynamic(n, _) | Len::Either(n, _) => Some(n),
+        };
         match rest {
             None => Ok(sums),
             Some(rest) => {
@@ -348,25 +342,19 @@ impl Emitter<'_> {
         let mut whole = |emitter: &mut Self, env: &Env, state: &[Val]| {
             body(emitter, env, Len::Static(piece), state)
         };
-        match len {
-            Len::Static(n) => {
-                let (env, state) =
-                    self.for_axis(env, axis, Len::Static(n / piece), piece, state, &mut whole)?;
-                let rest = n % piece;
-                if rest == 0 { Ok(state) } else { body(self, &env, Len::Static(rest), &state) }
-            }
-            Len::Dynamic(n, max) => {
-                let whole_pieces = self.divided(n, piece);
-                let trip = Len::Dynamic(whole_pieces, max / piece);
-                let (env, state) = self.for_axis(env, axis, trip, piece, state, &mut whole)?;
-                let done = self.fb.imul_const(whole_pieces, piece);
-                let rest = self.fb.int_op(IntOp::Sub, n, done);
+        let pieces = self.pieces(len, piece);
+        let (env, state) = self.for_axis(env, axis, pieces, piece, state, &mut whole)?;
+        let rest = self.rest(len, pieces, piece);
+        match rest {
+            Len::Static(0) => Ok(state),
+            Len::Static(_) => body(self, &env, rest, &state),
+            Len::Dynamic(n, _) | Len::Either(n, _) => {
                 let one = self.fb.int(1);
-                let any = self.fb.int_op(IntOp::Min, rest, one);
+                let any = self.fb.int_op(IntOp::Min, n, one);
                 // The axis is not advanced in this loop of at most one iteration.
                 let open = self.fb.open_loop(any, &state);
                 let params = open.params.clone();
-                let next = body(self, &env, Len::Dynamic(rest, piece - 1), &params)?;
+                let next = body(self, &env, rest, &params)?;
                 Ok(self.fb.close_loop(open, next))
             }
         }
@@ -387,7 +375,7 @@ impl Emitter<'_> {
         for len in outer {
             n_runs = match *len {
                 Len::Static(n) => self.fb.imul_const(n_runs, n),
-                Len::Dynamic(n, _) => self.fb.int_op(IntOp::Mul, n_runs, n),
+                Len::Dynamic(n, _) | Len::Either(n, _) => self.fb.int_op(IntOp::Mul, n_runs, n),
             };
         }
         let rounded = self.fb.iadd_const(n_runs, per_chunk - 1);
@@ -486,7 +474,7 @@ impl Emitter<'_> {
             let position = self.stepped(positions[level - 1], carry, 1);
             let (full, length) = match outer[level] {
                 Len::Static(n) => (self.fb.int(n), Some(n)),
-                Len::Dynamic(n, _) => (n, None),
+                Len::Dynamic(n, _) | Len::Either(n, _) => (n, None),
             };
             let wraps = self.fb.int_op(IntOp::Equal, position, full);
             let back = match length {

@@ -3,7 +3,6 @@
 use super::kernel::{Emitter, Env, Len, Tile};
 use crate::pass::PassError;
 use crate::schedule;
-use dlc_ir::vector::IntOp;
 
 /// A loop of the nest over a unit's space.
 #[derive(Debug, Clone, Copy)]
@@ -73,22 +72,13 @@ impl Emitter<'_> {
         let Some(width) = self.panel_width(axis) else {
             return self.lane_tiles_within(env, axis, len, levels, tile, visit);
         };
-        let panels = match len {
-            Len::Static(n) => Len::Static(n / width),
-            Len::Dynamic(n, max) => Len::Dynamic(self.divided(n, width), max / width),
-        };
+        let panels = self.pieces(len, width);
         let (env, _) = self.for_axis(env, axis, panels, width, &[], &mut |emitter, env, _| {
             let whole = Len::Static(width);
             emitter.lane_tiles_within(env, axis, whole, levels, tile, visit)?;
             Ok(Vec::new())
         })?;
-        let rest = match (len, panels) {
-            (Len::Dynamic(n, _), Len::Dynamic(panels, _)) => {
-                let done = self.fb.imul_const(panels, width);
-                Len::Dynamic(self.fb.int_op(IntOp::Sub, n, done), width - 1)
-            }
-            _ => Len::Static(len.max() % width),
-        };
+        let rest = self.rest(len, panels, width);
         self.lane_tiles_within(&env, axis, rest, levels, tile, visit)
     }
 
@@ -112,42 +102,57 @@ impl Emitter<'_> {
         let tile = Tile { vectors, ..*tile };
         let single = Tile { vectors: 1, ..tile };
         let step = (vectors * lanes) as i64;
-        match len {
-            Len::Static(n) => {
-                let env =
-                    self.whole_lane_tiles(env, axis, Len::Static(n / step), &tile, levels, visit)?;
-                let rest = n % step;
-                if rest > 0 {
-                    let vectors = (rest as usize).div_ceil(lanes);
-                    let in_last = rest as usize - (vectors - 1) * lanes;
-                    let tail = (in_last < lanes)
-                        .then(|| self.fb.int(in_last as i64))
-                        .map(|n| self.first(n));
-                    self.nest_levels(&env, levels, &Tile { vectors, tail, ..tile }, visit)?;
-                }
+        let whole = self.pieces(len, step);
+        let env = self.whole_lane_tiles(env, axis, whole, &tile, levels, visit)?;
+        let rest = self.rest(len, whole, step);
+        match rest {
+            Len::Static(0) => Ok(()),
+            Len::Static(n) => self.last_lane_tile(&env, n, levels, &tile, visit),
+            Len::Either(rest, [0, n] | [n, 0]) => {
+                self.fb.open_if();
+                self.last_lane_tile(&env, n, levels, &tile, visit)?;
+                self.fb.close_if(rest);
+                Ok(())
             }
-            Len::Dynamic(n, max) => {
-                let whole = self.divided(n, step);
-                let trip = Len::Dynamic(whole, max / step);
-                let mut env = self.whole_lane_tiles(env, axis, trip, &tile, levels, visit)?;
-                let done = self.fb.imul_const(whole, step);
-                let mut rest = self.fb.int_op(IntOp::Sub, n, done);
-                if vectors > 1 {
-                    let singles = self.divided(rest, lanes as i64);
-                    let trip = Len::Dynamic(singles, vectors as i64 - 1);
-                    env = self.whole_lane_tiles(&env, axis, trip, &single, levels, visit)?;
-                    let done = self.fb.imul_const(singles, lanes as i64);
-                    rest = self.fb.int_op(IntOp::Sub, rest, done);
-                }
-                if lanes > 1 {
-                    self.fb.open_if();
-                    let tail = Some(self.first(rest));
-                    self.nest_levels(&env, levels, &Tile { tail, ..single }, visit)?;
-                    self.fb.close_if(rest);
+            Len::Dynamic(..) | Len::Either(..) => {
+                let (env, rest) = if vectors > 1 {
+                    let singles = self.pieces(rest, lanes as i64);
+                    let env =
+                        self.whole_lane_tiles(&env, axis, singles, &single, levels, visit)?;
+                    (env, self.rest(rest, singles, lanes as i64))
+                } else {
+                    (env, rest)
+                };
+                match rest {
+                    Len::Static(0) => Ok(()),
+                    Len::Static(n) => self.last_lane_tile(&env, n, levels, &single, visit),
+                    Len::Dynamic(rest, _) | Len::Either(rest, _) => {
+                        self.fb.open_if();
+                        let tail = Some(self.first(rest));
+                        self.nest_levels(&env, levels, &Tile { tail, ..single }, visit)?;
+                        self.fb.close_if(rest);
+                        Ok(())
+                    }
                 }
             }
         }
-        Ok(())
+    }
+
+    /// One tile of `n` lanes, fewer than a whole tile has.
+    fn last_lane_tile(
+        &mut self,
+        env: &Env,
+        n: i64,
+        levels: &[Level],
+        tile: &Tile,
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<(), PassError> {
+        let vectors = (n as usize).div_ceil(tile.lanes);
+        let in_last = n as usize - (vectors - 1) * tile.lanes;
+        let tail = (in_last < tile.lanes)
+            .then(|| self.fb.int(in_last as i64))
+            .map(|n| self.first(n));
+        self.nest_levels(env, levels, &Tile { vectors, tail, ..*tile }, visit)
     }
 
     fn whole_lane_tiles(
@@ -167,7 +172,7 @@ impl Emitter<'_> {
         Ok(env)
     }
 
-    /// Row tiles, then the remaining rows: as one smaller tile if their number is known, else one by one. A tile of fewer vectors
+    /// Row tiles, then the remaining rows: as one smaller tile if their number is known but for being none, else one by one. A tile of fewer vectors
     /// than the schedule's has more rows.
     fn row_tiles(
         &mut self,
@@ -188,21 +193,21 @@ impl Emitter<'_> {
                 Ok(Vec::new())
             })
         };
-        match self.lens[axis] {
+        let len = self.lens[axis];
+        let whole = self.pieces(len, rows);
+        let (env, _) = run(self, env, whole, rows)?;
+        let rest = self.rest(len, whole, rows);
+        match rest {
+            Len::Static(0) => {}
             Len::Static(n) => {
-                let (env, _) = run(self, env, Len::Static(n / rows), rows)?;
-                if n % rows > 0 {
-                    run(self, &env, Len::Static(1), n % rows)?;
-                }
+                run(self, &env, Len::Static(1), n)?;
             }
-            Len::Dynamic(n, max) => {
-                let whole = self.divided(n, rows);
-                let (env, _) = run(self, env, Len::Dynamic(whole, max / rows), rows)?;
-                if rows > 1 {
-                    let done = self.fb.imul_const(whole, rows);
-                    let rest = self.fb.int_op(IntOp::Sub, n, done);
-                    run(self, &env, Len::Dynamic(rest, rows - 1), 1)?;
-                }
+            Len::Either(_, [0, n] | [n, 0]) => {
+                let trip = self.pieces(rest, n);
+                run(self, &env, trip, n)?;
+            }
+            Len::Dynamic(..) | Len::Either(..) => {
+                run(self, &env, rest, 1)?;
             }
         }
         Ok(())
