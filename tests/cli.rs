@@ -514,7 +514,10 @@ fn wrong_images_are_shown_with_their_place() {
             "large",
             "input `image` is f32[batch, 8, 8, 1], but column `image` of data `large (training)` is f32[batch, 28,",
         ),
-        ("label", "`small.train`: `label` holds the index 12, which is out of range, in example 0 of the batch"),
+        (
+            "label",
+            "`small.train`: `label` holds the index 12, which is out of range, in example 0 of the batch",
+        ),
         ("none", "`none` has no `train-images-idx3-ubyte`, neither plain nor with `.gz`"),
     ];
     for (name, expected) in cases {

@@ -412,7 +412,7 @@ impl ModelGraphs {
     }
 }
 
-/// Compiles all programs of a model: the training step on this thread, the others meanwhile on a second one.
+/// Compiles all programs of a model: the training step first, with all threads that its code gives work to, then the others on two.
 ///
 /// # Errors
 /// When the batch is out of range, or something below the front end fails.
@@ -426,22 +426,19 @@ pub fn compile_model(
     let work = Work { batch, target: options.target, verify: options.verify };
     let trains = program.train.is_some();
     let measures = trains && !program.finish.outputs.is_empty();
+    let one = |graph: &Graph| work.compile(graph.clone());
+    let some = |wanted: bool, graph: &Graph| wanted.then(|| one(graph)).transpose();
+    let train = compile_step(elaborated, &work, start)?;
+    let inference = || -> Result<_, Failure> { Ok((one(&program.predict)?, start.elapsed())) };
     let others = || -> Result<_, Failure> {
-        let one = |graph: &Graph| work.compile(graph.clone());
-        let some = |wanted: bool, graph: &Graph| wanted.then(|| one(graph)).transpose();
-        let predict = one(&program.predict)?;
-        let inference = start.elapsed();
-        let first_values = one(&program.init)?;
-        let eval = some(trains, &program.eval)?;
-        let finish = some(measures, &program.finish)?;
-        Ok((first_values, eval, finish, predict, inference))
+        let init = one(&program.init)?;
+        Ok((init, some(trains, &program.eval)?, some(measures, &program.finish)?))
     };
-    let (train, others) = std::thread::scope(|scope| {
+    let (inference, others) = std::thread::scope(|scope| {
         let others = scope.spawn(others);
-        let train = compile_step(elaborated, &work, start);
-        (train, others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        (inference(), others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let (train, (init, eval, finish, predict, inference)) = (train?, others?);
+    let ((predict, inference), (init, eval, finish)) = (inference?, others?);
     let (train, step) = train.map_or((None, inference), |(train, step)| (Some(train), step));
     let made = [Some(&init), train.as_ref(), eval.as_ref(), finish.as_ref(), Some(&predict)];
     let mut timings = Timings { front_end: elaborated.time, step, ..Timings::default() };

@@ -117,8 +117,7 @@ impl Emitter<'_> {
             Len::Dynamic(..) | Len::Either(..) => {
                 let (env, rest) = if vectors > 1 {
                     let singles = self.pieces(rest, lanes as i64);
-                    let env =
-                        self.whole_lane_tiles(&env, axis, singles, &single, levels, visit)?;
+                    let env = self.whole_lane_tiles(&env, axis, singles, &single, levels, visit)?;
                     (env, self.rest(rest, singles, lanes as i64))
                 } else {
                     (env, rest)
@@ -149,9 +148,8 @@ impl Emitter<'_> {
     ) -> Result<(), PassError> {
         let vectors = (n as usize).div_ceil(tile.lanes);
         let in_last = n as usize - (vectors - 1) * tile.lanes;
-        let tail = (in_last < tile.lanes)
-            .then(|| self.fb.int(in_last as i64))
-            .map(|n| self.first(n));
+        let tail =
+            (in_last < tile.lanes).then(|| self.fb.int(in_last as i64)).map(|n| self.first(n));
         self.nest_levels(env, levels, &Tile { vectors, tail, ..*tile }, visit)
     }
 
