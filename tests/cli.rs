@@ -530,6 +530,18 @@ fn wrong_images_are_shown_with_their_place() {
     }
 }
 
+/// Code is shown for processors that this one is not.
+#[test]
+fn code_for_every_target_is_shown_anywhere() {
+    let folder = Folder::new("targets");
+    fs::write(folder.path("model.dl"), MODEL).unwrap();
+    for (target, register) in [("v128", "%xmm0"), ("avx2", "%ymm0"), ("avx512", "%zmm0")] {
+        let output = folder.run(&["dump", "model.dl", "--stage", "asm", "--target", target]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(register), "{target}");
+    }
+}
+
 /// A run whose loss is no number goes on, says so, and ends with 0: what to do about it is the program's to say.
 #[test]
 fn numbers_that_are_none_are_reported_and_not_hidden() {

@@ -76,7 +76,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         None => Part::Predict,
     };
     let batch = args.run.batch.map(|batch| batch as usize);
-    match text(&elaborated, part, stage, batch, args.run.target()?).map_err(dlc::Error::from)? {
+    match text(&elaborated, part, stage, batch, args.run.any_target()?).map_err(dlc::Error::from)? {
         Some(text) => output::text(&text)?,
         None => {
             let name = &elaborated.program.name;

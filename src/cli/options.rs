@@ -56,8 +56,13 @@ impl RunArgs {
         })
     }
 
-    /// The target.
+    /// The target, which this machine must run.
     pub fn target(&self) -> anyhow::Result<Target> {
+        Ok(self.any_target()?.required().map_err(dlc::Error::from)?)
+    }
+
+    /// The target, for commands that only show its code.
+    pub fn any_target(&self) -> anyhow::Result<Target> {
         Ok(Target::from_name(&self.target).map_err(dlc::Error::from)?)
     }
 

@@ -40,10 +40,10 @@ impl Target {
         Target::ALL.into_iter().rev().find(|target| target.runs_here()).unwrap_or(Target::V128)
     }
 
-    /// The target of that name, or the best one for `native`.
+    /// The target of that name, or the best one for `native`, whether this processor runs it or not.
     ///
     /// # Errors
-    /// If there is none, or this processor cannot run it.
+    /// If there is none.
     pub fn from_name(name: &str) -> Result<Target, DriverError> {
         if name == "native" {
             return Ok(Target::best());
@@ -55,15 +55,23 @@ impl Target {
                 known: format!("native, {known}"),
             });
         };
-        if !target.runs_here() {
-            let lacks = match target {
+        Ok(target)
+    }
+
+    /// The same target, if this processor runs it.
+    ///
+    /// # Errors
+    /// If it lacks instructions.
+    pub fn required(self) -> Result<Target, DriverError> {
+        if !self.runs_here() {
+            let lacks = match self {
                 Target::V128 => "SSE4.1 or FMA",
                 Target::Avx2 => "AVX2 or FMA",
                 Target::Avx512 => "AVX-512",
             };
-            return Err(DriverError::TargetLacks { name: target.name(), lacks });
+            return Err(DriverError::TargetLacks { name: self.name(), lacks });
         }
-        Ok(target)
+        Ok(self)
     }
 
     /// The back ends that compile for it.
