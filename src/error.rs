@@ -1,7 +1,7 @@
 //! What can go wrong in a program that uses this library.
 
-use dlc_driver::DriverError;
 use dlc_driver::model::Failure;
+use dlc_driver::{DriverError, SplitError};
 use dlc_grammar::{Diagnostic, Sources, render_terminal};
 use dlc_train::{CheckpointError, TrainError};
 
@@ -49,6 +49,7 @@ impl Error {
                     DriverError::UnknownTarget { .. }
                     | DriverError::TargetLacks { .. }
                     | DriverError::NotTrained { .. } => true,
+                    DriverError::Split(error) => !matches!(error, SplitError::Pass(_)),
                     DriverError::Pass(_)
                     | DriverError::Codegen(_)
                     | DriverError::Artefact { .. }
@@ -74,7 +75,8 @@ impl Error {
                     !matches!(error, dlc_train::WeightsError::Write { .. })
                 }
                 TrainError::Checkpoint(error) => !matches!(error, CheckpointError::Write { .. }),
-                TrainError::Program(_)
+                TrainError::Comm(_)
+                | TrainError::Program(_)
                 | TrainError::Layout(_)
                 | TrainError::Gang(_)
                 | TrainError::Workspace(_)

@@ -1,11 +1,13 @@
 //! The text of a network, checked and ready to be compiled.
 
+use dlc_comm::Communicator;
 use dlc_driver::Target;
 use dlc_driver::model::{
-    CompileOptions, Elaborated, ModelPrograms, compile_model, elaborate_file, elaborate_text,
+    CompileOptions, Elaborated, ModelPrograms, Part, blocks, compile_model, elaborate_file,
+    elaborate_text,
 };
 use dlc_exec::{Program, available_threads};
-use dlc_train::{Programs, Session, TrainError};
+use dlc_train::{Programs, Session, ShardBlock, TrainError};
 use std::path::Path;
 
 use crate::error::Error;
@@ -85,12 +87,40 @@ impl Model {
     /// # Errors
     /// When the options do not fit the model or this machine.
     pub fn compile(&self, options: &Options) -> Result<Net, Error> {
+        self.compile_with(options, None)
+    }
+
+    /// As [`Model::compile`], for one of several ranks: threads of this process ([`crate::comm::threads`]) or processes. Each batch is cut
+    /// between them where the program's `shards` are cut, and training gives the bits of one process. All ranks make the same calls of
+    /// [`Net::fit`] and [`Net::evaluate`] in the same order.
+    ///
+    /// # Errors
+    /// As [`Model::compile`], and when the program has fewer shards than there are ranks, or lets examples of a batch depend on one another.
+    pub fn compile_rank(
+        &self,
+        options: &Options,
+        comm: Box<dyn Communicator>,
+    ) -> Result<Net, Error> {
+        self.compile_with(options, Some(comm))
+    }
+
+    fn compile_with(
+        &self,
+        options: &Options,
+        comm: Option<Box<dyn Communicator>>,
+    ) -> Result<Net, Error> {
+        let part = comm.as_ref().map(|comm| Part {
+            parts: u32::try_from(comm.ranks()).unwrap_or(u32::MAX),
+            number: u32::try_from(comm.rank()).unwrap_or(u32::MAX),
+        });
         let compile = CompileOptions {
             batch: (options.batch > 0).then_some(options.batch),
             target: options.target,
             verify: options.verify,
+            part,
         };
         let compiled = compile_model(&self.elaborated, &compile)?;
+        let block = part.and_then(|part| self.block(part));
         let ModelPrograms { fingerprint, flops, timings, batch, .. } = compiled;
         let code = [Some(&compiled.init), compiled.train.as_ref(), compiled.eval.as_ref()]
             .into_iter()
@@ -110,9 +140,21 @@ impl Model {
             finish: compiled.finish.map(load).transpose()?,
             predict: load(compiled.predict)?,
         };
-        let mut session = Session::new(programs, options.threads)?;
+        let mut session = match (comm, block) {
+            (Some(comm), Some(block)) => Session::of_rank(programs, options.threads, comm, block)?,
+            _ => Session::new(programs, options.threads)?,
+        };
         session.init(options.seed)?;
         Ok(Net::new(session, batch, flops, timings, code))
+    }
+}
+
+impl Model {
+    /// The shards of a part; `None` when the model is not trained.
+    fn block(&self, part: Part) -> Option<ShardBlock> {
+        let shards = self.elaborated.program.train.as_ref()?.graph.shards;
+        let block = *blocks(shards, part.parts)?.get(part.number as usize)?;
+        Some(ShardBlock { first: block.first, count: block.count, of: shards })
     }
 }
 

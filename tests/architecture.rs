@@ -18,8 +18,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     // It runs a model's initialisers, so it stands above the runtime as well.
     ("compiler/build", &["dlc-grammar", "dlc-driver", "dlc-exec", "dlc-train"]),
     ("runtime/exec", &["dlc-abi"]),
+    ("runtime/comm", &[]),
     ("runtime/data", &["dlc-abi", "dlc-exec"]),
-    ("runtime/train", &["dlc-abi", "dlc-exec", "dlc-data"]),
+    ("runtime/train", &["dlc-abi", "dlc-exec", "dlc-comm", "dlc-data"]),
 ];
 
 fn root() -> &'static Path {

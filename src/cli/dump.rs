@@ -1,7 +1,7 @@
 //! `dlc dump`: the text of any stage.
 
 use clap::ValueEnum;
-use dlc_driver::model::{elaborate_file, load};
+use dlc_driver::model::{Part as RankPart, elaborate_file, load};
 use dlc_driver::stages::{Part, Stage, text};
 
 use super::options::{ModelArgs, RunArgs};
@@ -20,6 +20,12 @@ pub(super) struct Args {
     /// Which of the model's programs [default: train if there is one, else predict]
     #[arg(long, value_enum)]
     program: Option<PartName>,
+    /// The program of one of so many ranks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    ranks: Option<u32>,
+    /// Which of them, from 0
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "ranks")]
+    rank: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,7 +82,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         None => Part::Predict,
     };
     let batch = args.run.batch.map(|batch| batch as usize);
-    match text(&elaborated, part, stage, batch, args.run.any_target()?).map_err(dlc::Error::from)? {
+    let rank = args.ranks.map(|parts| RankPart { parts, number: args.rank });
+    let target = args.run.any_target()?;
+    match text(&elaborated, part, stage, batch, target, rank).map_err(dlc::Error::from)? {
         Some(text) => output::text(&text)?,
         None => {
             let name = &elaborated.program.name;

@@ -18,6 +18,7 @@ mod npy;
 mod options;
 mod output;
 mod peak;
+mod ranks;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! Options that several commands share.
 
+use dlc::comm::Communicator;
 use dlc::data::{DataSpec, Splits};
 use dlc::{Model, Net, Options, Target};
 use std::path::PathBuf;
@@ -19,10 +20,15 @@ pub(super) struct ModelArgs {
 impl ModelArgs {
     /// Reads and checks the model; warnings go to standard error.
     pub fn open(&self) -> anyhow::Result<Model> {
-        let model = Model::open(&self.file, self.model.as_deref())?;
+        let model = self.open_quietly()?;
         let elaborated = model.elaborated();
         super::output::diagnostics(&elaborated.warnings, &elaborated.sources);
         Ok(model)
+    }
+
+    /// As [`ModelArgs::open`], without the warnings.
+    pub fn open_quietly(&self) -> anyhow::Result<Model> {
+        Ok(Model::open(&self.file, self.model.as_deref())?)
     }
 }
 
@@ -44,6 +50,12 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
+    /// Shares the threads of this process between so many ranks, where the user has not said how many each has.
+    pub fn share_threads(&mut self, ranks: usize) {
+        let each = (Options::default().threads / ranks).max(1);
+        self.threads.get_or_insert(u32::try_from(each).unwrap_or(1));
+    }
+
     /// The options for the library.
     pub fn options(&self, seed: u32) -> anyhow::Result<Options> {
         let defaults = Options::default();
@@ -68,7 +80,21 @@ impl RunArgs {
 
     /// Compiles a model.
     pub fn compile(&self, model: &Model, seed: u32) -> anyhow::Result<Net> {
-        let net = model.compile(&self.options(seed)?)?;
+        self.compile_rank(model, seed, None)
+    }
+
+    /// Compiles a model, as one of several ranks where there is a transport to the others.
+    pub fn compile_rank(
+        &self,
+        model: &Model,
+        seed: u32,
+        comm: Option<Box<dyn Communicator>>,
+    ) -> anyhow::Result<Net> {
+        let options = self.options(seed)?;
+        let net = match comm {
+            Some(comm) => model.compile_rank(&options, comm)?,
+            None => model.compile(&options)?,
+        };
         if self.timings {
             timings(&net);
         }

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use dlc_abi::Manifest;
+use dlc_driver::model::{RankSummary, rank_summaries};
 use dlc_frontend::{LayerSummary, ModelProgram};
 use dlc_train::Shape;
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ pub(super) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     run: RunArgs,
+    /// Also show what each of so many ranks has
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    ranks: Option<u32>,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -30,6 +34,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let memory = memory(step.manifest(), net.session().threads());
     let kept: u64 =
         net.session().memory().layout().entries().iter().map(|entry| entry.bytes as u64).sum();
+    let batch = args.run.batch.map(|batch| batch as usize);
+    let ranks = match args.ranks {
+        Some(ranks) => {
+            rank_summaries(model.elaborated(), batch, ranks).map_err(dlc::Error::from)?
+        }
+        None => Vec::new(),
+    };
     let what = if programs.train.is_some() { "training step" } else { "inference" };
     if args.json {
         let value = json!({
@@ -42,6 +53,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
             "flops_predict": net.flops().predict,
             "bytes_kept": kept,
             "bytes_step": memory,
+            "ranks": ranks.iter().map(rank_json).collect::<Vec<_>>(),
         });
         output::line(value)?;
         return Ok(Outcome::Done);
@@ -66,7 +78,36 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
             threads => format!("{threads} threads"),
         }
     ))?;
+    if !ranks.is_empty() {
+        output::line("")?;
+        output::line(rank_table(&ranks))?;
+    }
     Ok(Outcome::Done)
+}
+
+fn rank_json(rank: &RankSummary) -> Value {
+    json!({
+        "first_shard": rank.shards.0,
+        "shards": rank.shards.1,
+        "examples": rank.examples,
+        "messages": rank.traffic.messages,
+        "bytes": rank.traffic.bytes,
+    })
+}
+
+fn rank_table(ranks: &[RankSummary]) -> Table {
+    let mut table = table(&["rank", "shards", "examples", "messages a step", "bytes a step"]);
+    for (number, rank) in ranks.iter().enumerate() {
+        let (first, count, of) = rank.shards;
+        table.add_row([
+            number.to_string(),
+            format!("{first} to {} of {of}", first + count - 1),
+            rank.examples.to_string(),
+            rank.traffic.messages.to_string(),
+            grouped(i64::try_from(rank.traffic.bytes).unwrap_or(i64::MAX)),
+        ]);
+    }
+    table
 }
 
 /// Bytes of a workspace.
@@ -76,7 +117,10 @@ fn memory(manifest: &Manifest, threads: usize) -> u64 {
         .buffers
         .iter()
         .filter(|desc| {
-            matches!(desc.role, BufferRole::Input | BufferRole::Output | BufferRole::Table)
+            matches!(
+                desc.role,
+                BufferRole::Input | BufferRole::Output | BufferRole::Table | BufferRole::Message
+            )
         })
         .map(|desc| desc.bytes);
     own.sum::<u64>() + manifest.arena_bytes + manifest.scratch_bytes * threads as u64

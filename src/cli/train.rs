@@ -1,6 +1,7 @@
 //! `dlc train`: trains a model on a data set.
 
 use anyhow::Context;
+use dlc::comm::Communicator;
 use dlc::{
     Control, EpochEvent, Event, FitConfig, FitReport, Length, LogEvent, Model, Net, RunState,
     Session, StartEvent,
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::options::{ModelArgs, RunArgs, load_data};
-use super::{Outcome, output, wrong_input};
+use super::{Outcome, output, ranks, wrong_input};
 
 /// Train a model
 #[derive(Debug, clap::Args)]
@@ -56,15 +57,54 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
-    let splits = load_data(&args.data)?;
+    if let Some(comm) = ranks::join()? {
+        // The network outlives the message about a failure: with it goes this rank's transport.
+        let (rank, mut net) = (comm.rank(), None);
+        let model = if rank == 0 { args.model.open() } else { args.model.open_quietly() };
+        let outcome = model.and_then(|model| train(&args, &model, Some(comm), &mut net));
+        return ranks::end(rank, outcome);
+    }
     let model = args.model.open()?;
+    match model.elaborated().program.settings.replicas {
+        1 => train(&args, &model, None, &mut None),
+        replicas => side_by_side(args, &model, replicas as usize),
+    }
+}
+
+/// The replicas that the text asks for, as ranks of this process.
+fn side_by_side(mut args: Args, model: &Model, replicas: usize) -> anyhow::Result<Outcome> {
+    args.run.share_threads(replicas);
+    let args = &args;
+    std::thread::scope(|scope| {
+        let mut ends = dlc::comm::threads(replicas).into_iter();
+        let first = ends.next().map(|end| Box::new(end) as Box<dyn Communicator>);
+        let others: Vec<_> = ends
+            .map(|end| scope.spawn(move || train(args, model, Some(Box::new(end)), &mut None)))
+            .collect();
+        let mut outcomes = vec![train(args, model, first, &mut None)];
+        for other in others {
+            outcomes.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        ranks::first_cause(outcomes)
+    })
+}
+
+fn train(
+    args: &Args,
+    model: &Model,
+    comm: Option<Box<dyn Communicator>>,
+    place: &mut Option<Net>,
+) -> anyhow::Result<Outcome> {
+    // One rank speaks and writes; the others only compute.
+    let speaks = comm.as_ref().is_none_or(|comm| comm.rank() == 0);
+    let splits = load_data(&args.data)?;
     let settings = &model.elaborated().program.settings;
     let seed_of_text = settings.seed.and_then(|seed| u32::try_from(seed).ok());
     let seed = args.seed.or(seed_of_text).unwrap_or(0);
-    let mut net = args.run.compile(&model, seed)?;
+    let net = place.insert(args.run.compile_rank(model, seed, comm)?);
     let mut config = FitConfig {
         batch: net.batch(),
-        length: length(&args, &model),
+        length: length(args, model),
         shuffle: !args.no_shuffle,
         log_every: args.log_every,
         validate: true,
@@ -75,21 +115,29 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     let folder = args.out.as_deref().map(|path| Folder { path });
     if let Some(folder) = folder {
-        folder.create()?;
+        if speaks {
+            folder.create()?;
+        }
         if args.resume {
-            resume(&args, folder, &mut net, &splits.train, &mut config)?;
+            resume(args, folder, net, &splits.train, &mut config)?;
         }
     }
+    let folder = folder.filter(|_| speaks);
     let stop = interrupts()?;
-    let mut watch = Watch::new(&stop, folder, args.resume)?;
+    let mut watch = Watch::new(&stop, folder, args.resume, speaks)?;
     let report = net.fit(&splits, &config, &mut |session, event| watch.see(session, event))?;
     watch.finish()?;
     if let Some(folder) = folder {
-        folder.save(&net, &report.run)?;
+        folder.save(net, &report.run)?;
     }
-    tell(&args, &report)?;
+    if speaks {
+        tell(args, &report)?;
+    }
     if !report.stopped {
         return Ok(Outcome::Done);
+    }
+    if !speaks {
+        return Ok(Outcome::Interrupted);
     }
     match folder {
         Some(folder) => eprintln!(
@@ -227,6 +275,7 @@ struct Watch<'a> {
     stop: &'a AtomicBool,
     folder: Option<Folder<'a>>,
     resumed: bool,
+    speaks: bool,
     log: Option<File>,
     bar: ProgressBar,
     last: String,
@@ -240,8 +289,9 @@ impl<'a> Watch<'a> {
         stop: &'a AtomicBool,
         folder: Option<Folder<'a>>,
         resumed: bool,
+        speaks: bool,
     ) -> anyhow::Result<Self> {
-        let target = match std::io::stderr().is_terminal() {
+        let target = match speaks && std::io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         };
@@ -251,6 +301,7 @@ impl<'a> Watch<'a> {
             stop,
             folder,
             resumed,
+            speaks,
             log: None,
             bar,
             last: String::new(),
@@ -327,7 +378,9 @@ impl<'a> Watch<'a> {
 
     /// A line that stays, above the bar where there is one.
     fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        if self.speaks {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
     }
 
     fn finish(self) -> anyhow::Result<()> {

@@ -56,7 +56,9 @@ impl Error {
                     DriverError::UnknownTarget { .. }
                     | DriverError::TargetLacks { .. }
                     | DriverError::NotTrained { .. } => true,
-                    DriverError::Pass(_)
+                    // A build script asks for no part of a batch.
+                    DriverError::Split(_)
+                    | DriverError::Pass(_)
                     | DriverError::Codegen(_)
                     | DriverError::Artefact { .. }
                     | DriverError::Archive { .. } => false,

@@ -2,6 +2,7 @@
 
 use dlc_codegen::CodegenError;
 use dlc_passes::pass::PassError;
+use dlc_passes::split_batch::SplitError;
 
 /// A failure below the front end.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +10,9 @@ pub enum DriverError {
     /// A pass gave up.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The step cannot be cut into parts of a batch.
+    #[error(transparent)]
+    Split(#[from] SplitError),
     /// A back end gave up.
     #[error(transparent)]
     Codegen(#[from] CodegenError),

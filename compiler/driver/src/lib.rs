@@ -11,4 +11,5 @@ pub mod stages;
 
 pub use backend::{Backends, Target};
 pub use dlc_codegen::JitStats;
+pub use dlc_passes::split_batch::SplitError;
 pub use error::DriverError;

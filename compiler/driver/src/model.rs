@@ -13,8 +13,12 @@ use dlc_ir::graph::{Graph, NodeId, Op};
 use dlc_passes::autodiff;
 use dlc_passes::pass::{PassCx, PassManager, PassOptions};
 use dlc_passes::pipeline::TO_FROZEN;
+use dlc_passes::split_batch;
+pub use dlc_passes::split_batch::Part;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+pub use dlc_passes::split_batch::blocks;
 
 /// Examples in a batch where neither the text nor the caller says how many.
 pub const DEFAULT_BATCH: usize = 32;
@@ -78,11 +82,13 @@ pub struct CompileOptions {
     pub target: Target,
     /// Verify every law after every pass, in release builds too.
     pub verify: bool,
+    /// For one of several parts of each batch: training and evaluation then exchange values with the other parts.
+    pub part: Option<Part>,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        CompileOptions { batch: None, target: Target::best(), verify: false }
+        CompileOptions { batch: None, target: Target::best(), verify: false, part: None }
     }
 }
 
@@ -395,6 +401,18 @@ impl ModelGraphs {
         })
     }
 
+    /// The graphs of one part of each batch: of training and evaluation, which then have a window; the others are those of the whole.
+    ///
+    /// # Errors
+    /// When the model has no training, too few shards, or examples that depend on one another.
+    pub fn part(&self, part: Part) -> Result<Self, DriverError> {
+        let cut = |graph: &Option<Graph>| -> Result<Option<Graph>, DriverError> {
+            let split = |graph: &Graph| split_batch::run(graph.clone(), part, &PassCx::default());
+            Ok(graph.as_ref().map(split).transpose()?)
+        };
+        Ok(ModelGraphs { train: cut(&self.train)?, eval: cut(&self.eval)?, ..self.clone() })
+    }
+
     /// The graphs there are, in order.
     pub fn all(&self) -> impl Iterator<Item = &Graph> {
         let optional = [&self.train, &self.eval, &self.finish].into_iter().flatten();
@@ -423,16 +441,19 @@ pub fn compile_model(
     let batch = batch_of(elaborated, options.batch)?;
     let start = Instant::now();
     let program = &elaborated.program;
-    let work = Work { batch, target: options.target, verify: options.verify };
+    let work = Work { batch, target: options.target, verify: options.verify, part: options.part };
     let trains = program.train.is_some();
     let measures = trains && !program.finish.outputs.is_empty();
-    let one = |graph: &Graph| work.compile(graph.clone());
-    let some = |wanted: bool, graph: &Graph| wanted.then(|| one(graph)).transpose();
+    let one = |graph: &Graph| work.compile(graph.clone(), None);
+    let some = |wanted: bool, graph: &Graph, part: Option<Part>| {
+        wanted.then(|| work.compile(graph.clone(), part)).transpose()
+    };
     let train = compile_step(elaborated, &work, start)?;
     let inference = || -> Result<_, Failure> { Ok((one(&program.predict)?, start.elapsed())) };
     let others = || -> Result<_, Failure> {
         let init = one(&program.init)?;
-        Ok((init, some(trains, &program.eval)?, some(measures, &program.finish)?))
+        let eval = some(trains, &program.eval, work.part)?;
+        Ok((init, eval, some(measures, &program.finish, None)?))
     };
     let (inference, others) = std::thread::scope(|scope| {
         let others = scope.spawn(others);
@@ -473,7 +494,7 @@ fn compile_step(
     let begin = Instant::now();
     let Some(joint) = joint_of(elaborated)? else { return Ok(None) };
     let joint_time = begin.elapsed();
-    let mut made = work.compile(joint)?;
+    let mut made = work.compile(joint, work.part)?;
     made.timings.passes += joint_time;
     Ok(Some((made, start.elapsed())))
 }
@@ -483,6 +504,8 @@ struct Work {
     batch: i64,
     target: Target,
     verify: bool,
+    /// For training and evaluation.
+    part: Option<Part>,
 }
 
 /// A program, and what is told of it.
@@ -495,17 +518,22 @@ struct Made {
 }
 
 impl Work {
-    fn compile(&self, graph: Graph) -> Result<Made, Failure> {
+    fn compile(&self, graph: Graph, part: Option<Part>) -> Result<Made, Failure> {
         let start = Instant::now();
         let frozen = freeze(graph, self.verify)?;
-        let text = frozen.to_string();
+        // Text and operations are those of the whole, so that all ranks tell the same.
+        let (text, flops) = (frozen.to_string(), flops(&frozen, self.batch));
+        let (frozen, batch) = match part {
+            Some(part) => cut(frozen, part, self.batch)?,
+            None => (frozen, self.batch),
+        };
         let passes = start.elapsed();
-        let compiled = lower::compile(&frozen, self.batch, self.target)?;
+        let compiled = lower::compile(&frozen, batch, self.target)?;
         let stats = compiled.code.stats();
         let codegen = stats.compile_time + stats.place_time;
         let lowering = start.elapsed().saturating_sub(passes + codegen);
         let timings = Timings { passes, lowering, codegen, ..Timings::default() };
-        Ok(Made { compiled, text, flops: flops(&frozen, self.batch), timings })
+        Ok(Made { compiled, text, flops, timings })
     }
 }
 
@@ -524,6 +552,56 @@ impl Fingerprint {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
+}
+
+/// The graph of a part, with the most examples that it has of a batch.
+///
+/// # Errors
+/// When there are too few shards, or examples that depend on one another.
+pub fn cut(frozen: Graph, part: Part, batch: i64) -> Result<(Graph, i64), DriverError> {
+    let shards = frozen.shards;
+    let graph = split_batch::run(frozen, part, &PassCx::default())?;
+    let blocks = blocks(shards, part.parts).expect("the pass has cut them");
+    Ok((graph, split_batch::largest_part(batch, shards, blocks[part.number as usize])))
+}
+
+/// What one of several ranks has of each batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RankSummary {
+    /// Its shards: the first, how many, and how many the batch has.
+    pub shards: (u32, u32, u32),
+    /// The most examples it has.
+    pub examples: i64,
+    /// What it sends in a training step.
+    pub traffic: split_batch::Traffic,
+}
+
+/// What each of `ranks` ranks has; empty for a model without training.
+///
+/// # Errors
+/// When the model cannot be trained on so many.
+pub fn rank_summaries(
+    elaborated: &Elaborated,
+    batch: Option<usize>,
+    ranks: u32,
+) -> Result<Vec<RankSummary>, Failure> {
+    let batch = batch_of(elaborated, batch)?;
+    let graphs = ModelGraphs::freeze(elaborated, false)?;
+    let Some(train) = &graphs.train else { return Ok(Vec::new()) };
+    let shards = train.shards;
+    let summary = |number: u32| {
+        let part = Part { parts: ranks, number };
+        let graph =
+            split_batch::run(train.clone(), part, &PassCx::default()).map_err(DriverError::from)?;
+        let blocks = blocks(shards, ranks).expect("the pass has cut them");
+        let block = blocks[number as usize];
+        Ok(RankSummary {
+            shards: (block.first, block.count, shards),
+            examples: split_batch::largest_part(batch, shards, block),
+            traffic: split_batch::traffic(&graph),
+        })
+    };
+    (0..ranks).map(summary).collect()
 }
 
 /// The most examples in a batch: what is asked for, else what the text says.

@@ -63,6 +63,7 @@ pub fn compile(target: Target) -> Result<Peak, DriverError> {
         class: NumericsClass::Fused,
         max_batch: 1,
         shards: 1,
+        window_of: None,
         buffers: vec![BufferDesc {
             name: "sums".to_owned(),
             role: BufferRole::Output,
@@ -77,6 +78,7 @@ pub fn compile(target: Target) -> Result<Peak, DriverError> {
             kind: SegmentKind::Forward,
             parallel: true,
         }],
+        exchanges: Vec::new(),
         tables: Vec::new(),
         arena_bytes: 0,
         scratch_bytes: 0,

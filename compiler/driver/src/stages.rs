@@ -2,10 +2,11 @@
 
 use crate::backend::Target;
 use crate::lower;
-use crate::model::{Elaborated, Failure, batch_of, freeze, joint_graph};
+use crate::model::{Elaborated, Failure, batch_of, cut, freeze, joint_graph};
 use dlc_codegen::listing;
 use dlc_ir::graph::Graph;
 use dlc_ir::vector::FunctionKind;
+use dlc_passes::split_batch;
 use std::fmt::Write as _;
 
 /// A stage whose text can be shown.
@@ -40,7 +41,8 @@ pub enum Part {
     Predict,
 }
 
-/// The text of one program of a model at a stage; `None` when the model has no such program.
+/// The text of one program of a model at a stage; `None` when the model has no such program. With a `rank`, training and evaluation are
+/// those of one of several parts of each batch, cut after the freeze.
 ///
 /// # Errors
 /// When something on the way to the stage fails.
@@ -50,6 +52,7 @@ pub fn text(
     stage: Stage,
     batch: Option<usize>,
     target: Target,
+    rank: Option<split_batch::Part>,
 ) -> Result<Option<String>, Failure> {
     let program = &elaborated.program;
     let has_train = program.train.is_some();
@@ -68,14 +71,24 @@ pub fn text(
     };
     let Some(graph) = graph else { return Ok(None) };
     let batch = batch_of(elaborated, batch)?;
-    graph_text(graph, stage, batch, target).map(Some)
+    let rank = rank.filter(|_| matches!(part, Part::Train | Part::Eval));
+    graph_text(graph, stage, batch, target, rank).map(Some)
 }
 
-fn graph_text(graph: Graph, stage: Stage, batch: i64, target: Target) -> Result<String, Failure> {
+fn graph_text(
+    graph: Graph,
+    stage: Stage,
+    mut batch: i64,
+    target: Target,
+    rank: Option<split_batch::Part>,
+) -> Result<String, Failure> {
     if matches!(stage, Stage::Graph | Stage::Autodiff) {
         return Ok(graph.to_string());
     }
-    let frozen = freeze(graph, false)?;
+    let mut frozen = freeze(graph, false)?;
+    if let Some(rank) = rank {
+        (frozen, batch) = cut(frozen, rank, batch)?;
+    }
     if stage == Stage::Frozen {
         return Ok(frozen.to_string());
     }

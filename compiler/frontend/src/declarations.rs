@@ -24,6 +24,8 @@ pub(crate) struct Declarations {
     std: IndexMap<String, DeclRef>,
     /// `train` blocks by the name of the model.
     pub trains: IndexMap<String, Arc<ast::Train>>,
+    /// `parallel` blocks by the name of the model.
+    pub parallels: IndexMap<String, Arc<ast::Parallel>>,
     /// Names that text which could not be read would have declared.
     faulty: Vec<String>,
     /// Whether some item could not be read at all.
@@ -83,8 +85,17 @@ impl Declarations {
                     diagnostics.push(diagnostics::not_supported("`use .. as ..`", alias.span));
                 }
             }
-            // How a model is spread over threads and hosts changes no value.
-            ItemKind::Parallel(_) => {}
+            ItemKind::Parallel(parallel) => {
+                let name = &parallel.name;
+                match self.parallels.get(&name.name) {
+                    Some(first) => {
+                        diagnostics.push(diagnostics::duplicate_parallel(name, first.name.span));
+                    }
+                    None => {
+                        self.parallels.insert(name.name.clone(), Arc::new(parallel.clone()));
+                    }
+                }
+            }
             ItemKind::Bad(name) => {
                 self.unread = true;
                 self.faulty.extend(name.iter().map(|name| name.name.clone()));

@@ -18,4 +18,5 @@ pub mod memory_plan;
 mod rebuild;
 pub mod relayout;
 pub mod schedule;
+pub mod split_batch;
 pub mod vectorize;

@@ -60,6 +60,10 @@ fn prune(program: &mut Program) {
             }
         }
     }
+    for exchange in &mut program.exchanges {
+        exchange.from = to(exchange.from);
+        exchange.to = to(exchange.to);
+    }
     program.buffers = buffers;
 }
 

@@ -14,6 +14,6 @@ pub use context::{
 };
 pub use loaded::LoadedProgram;
 pub use manifest::{
-    BufferDesc, BufferRole, Dim, ElemType, Manifest, NUMERICS_VERSION, NumericsClass, SegmentDesc,
-    SegmentKind,
+    BufferDesc, BufferRole, Dim, ElemType, ExchangeDesc, ExchangeKind, Manifest, NUMERICS_VERSION,
+    NumericsClass, SegmentDesc, SegmentKind,
 };

@@ -96,6 +96,8 @@ pub enum BufferRole {
     Temporary,
     /// Constant data made by the compiler, in [`Manifest::tables`].
     Table,
+    /// What a part of a batch gives to the others between two segments, or takes from them; see [`Manifest::exchanges`].
+    Message,
 }
 
 /// One buffer of a program.
@@ -128,6 +130,30 @@ pub enum SegmentKind {
     Update,
 }
 
+/// Who gets what in an exchange between the parts of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ExchangeKind {
+    /// Row q of what is taken is what part q gives.
+    AllGather,
+    /// Row q of what is taken is that row of what part q gives which has the number of this part.
+    AllToAll,
+}
+
+/// Values that the parts of a batch give to one another between two segments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeDesc {
+    /// Who gets what.
+    pub kind: ExchangeKind,
+    /// Index of the buffer that this part gives.
+    pub from: usize,
+    /// Index of the buffer that it takes; its first axis has an element for each part.
+    pub to: usize,
+    /// The segment after which what is given is complete.
+    pub after: usize,
+    /// The first segment that needs what is taken; at most the number of segments.
+    pub before: usize,
+}
+
 /// One separately callable piece of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentDesc {
@@ -152,10 +178,14 @@ pub struct Manifest {
     pub max_batch: i64,
     /// Into how many shards sums over the batch are cut.
     pub shards: u32,
+    /// For the program of a part of a batch, into how many shards the whole batch is cut; `shards` then speaks of the part.
+    pub window_of: Option<u32>,
     /// Buffers; [`crate::StepContext::buffers`] has one address for each, in this order.
     pub buffers: Vec<BufferDesc>,
     /// Segments in order of execution.
     pub segments: Vec<SegmentDesc>,
+    /// What parts of a batch give to one another; the same on every part, in the same order.
+    pub exchanges: Vec<ExchangeDesc>,
     /// Constant data.
     pub tables: Vec<Vec<i32>>,
     /// Bytes of the arena, a multiple of 64.

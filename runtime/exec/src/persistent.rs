@@ -158,7 +158,11 @@ impl MemoryLayout {
 pub(crate) fn is_persistent(role: BufferRole) -> bool {
     match role {
         BufferRole::Param | BufferRole::State => true,
-        BufferRole::Input | BufferRole::Output | BufferRole::Temporary | BufferRole::Table => false,
+        BufferRole::Input
+        | BufferRole::Output
+        | BufferRole::Temporary
+        | BufferRole::Table
+        | BufferRole::Message => false,
     }
 }
 
@@ -289,6 +293,14 @@ pub enum Persistent<'a> {
 }
 
 impl Persistent<'_> {
+    /// The same hold once more, for a step that runs in pieces.
+    pub fn again(&mut self) -> Persistent<'_> {
+        match self {
+            Persistent::Shared(memory) => Persistent::Shared(memory),
+            Persistent::Exclusive(memory) => Persistent::Exclusive(memory),
+        }
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
         match self {
             Persistent::Shared(memory) => memory,

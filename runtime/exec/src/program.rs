@@ -285,7 +285,11 @@ fn buffer_problem(manifest: &Manifest, desc: &dlc_abi::BufferDesc) -> Option<&'s
             }
             Some(_) => None,
         },
-        BufferRole::Input | BufferRole::Param | BufferRole::State | BufferRole::Output => None,
+        BufferRole::Input
+        | BufferRole::Param
+        | BufferRole::State
+        | BufferRole::Output
+        | BufferRole::Message => None,
     }
 }
 

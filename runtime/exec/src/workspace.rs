@@ -162,7 +162,7 @@ impl Workspace {
                         }
                     })?)
                 }
-                BufferRole::Input | BufferRole::Output => add_own(desc)?,
+                BufferRole::Input | BufferRole::Output | BufferRole::Message => add_own(desc)?,
                 BufferRole::Temporary => match placement {
                     Placement::GuardedApart => add_own(desc)?,
                     Placement::Heap | Placement::Guarded => {
@@ -271,6 +271,33 @@ impl Workspace {
             }
         };
         Ok(buffer.view(start, count).expect("the program was checked to fit its buffers"))
+    }
+
+    /// The bytes of a message, a [`BufferRole::Message`], by its index in the manifest; without padding.
+    ///
+    /// # Panics
+    /// When the buffer is no message.
+    pub fn message(&self, index: usize) -> &[u8] {
+        let (own, bytes) = self.message_place(index);
+        &self.buffers.own[own].as_bytes()[..bytes]
+    }
+
+    /// As [`Workspace::message`], to be changed.
+    ///
+    /// # Panics
+    /// When the buffer is no message.
+    pub fn message_mut(&mut self, index: usize) -> &mut [u8] {
+        let (own, bytes) = self.message_place(index);
+        &mut self.buffers.own[own].as_bytes_mut()[..bytes]
+    }
+
+    fn message_place(&self, index: usize) -> (usize, usize) {
+        let desc = &self.buffers.program.manifest().buffers[index];
+        let elements: i64 = desc.shape.iter().map(|dim| dim.at(0)).product();
+        match (desc.role, self.buffers.places[index]) {
+            (BufferRole::Message, Place::Own(own)) => (own, elements as usize * desc.elem.size()),
+            (role, _) => panic!("`{}` is no message but of the kind {role:?}", desc.name),
+        }
     }
 
     /// Runs some of the program's segments on a batch: on the gang when it is free and the segments are worth it, else on

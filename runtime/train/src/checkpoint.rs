@@ -115,7 +115,7 @@ impl Session {
             fingerprint: format!("{:016x}", self.programs().fingerprint),
             numerics: manifest.numerics,
             class: manifest.class,
-            shards: manifest.shards,
+            shards: manifest.window_of.unwrap_or(manifest.shards),
             seed: self.seed(),
             step: self.step(),
             steps_planned: self.steps_planned(),

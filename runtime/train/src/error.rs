@@ -1,6 +1,7 @@
 //! What can go wrong while a session is made or used.
 
 use dlc_abi::{Dim, ElemType};
+use dlc_comm::CommError;
 use dlc_data::{BatchError, DataError};
 use dlc_exec::{
     BufferError, GangError, LayoutError, MemoryError, ProgramError, StepError, WorkspaceError,
@@ -34,6 +35,9 @@ pub enum TrainError {
     /// A step failed.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// The ranks of a run lost one another.
+    #[error(transparent)]
+    Comm(#[from] CommError),
     /// The data are wrong.
     #[error(transparent)]
     Data(#[from] DataError),

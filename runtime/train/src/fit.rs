@@ -155,7 +155,7 @@ pub fn fit(
     let mut run = Run::new(session, &splits.train, config)?;
     let validation = splits.test.as_ref().filter(|_| config.validate);
     session.plan_steps(session.step() - run.done + run.steps);
-    let mut stopped = observer(
+    let wish = observer(
         session,
         Event::Start(StartEvent {
             steps: run.steps,
@@ -164,6 +164,7 @@ pub fn fit(
             steps_per_epoch: run.batches.n_batches(),
         }),
     ) == Control::Stop;
+    let mut stopped = session.agree_to_stop(wish);
     let mut report = FitReport {
         steps: run.done,
         epochs: config.start.epoch,
@@ -174,20 +175,21 @@ pub fn fit(
     };
     while run.done < run.steps && !stopped {
         let (event, ends_epoch) = run.step(session, &splits.train)?;
-        stopped |= observer(session, Event::Step(event)) == Control::Stop;
+        let mut wish = observer(session, Event::Step(event)) == Control::Stop;
         if config.log_every > 0
             && (run.done.is_multiple_of(config.log_every) || run.done == run.steps)
         {
             let log = run.log(session, event)?;
-            stopped |= observer(session, Event::Log(&log)) == Control::Stop;
+            wish |= observer(session, Event::Log(&log)) == Control::Stop;
         }
         if ends_epoch || run.done == run.steps {
             report.epochs += u64::from(ends_epoch);
             let epoch = run.end_epoch(session, event, validation)?;
-            stopped |= observer(session, Event::Epoch(&epoch)) == Control::Stop;
+            wish |= observer(session, Event::Epoch(&epoch)) == Control::Stop;
             report.train = Some(epoch.train);
             report.validation = epoch.validation.or(report.validation);
         }
+        stopped = session.agree_to_stop(wish);
     }
     if run.epoch_sums.examples() > 0 {
         report.train = Some(session.report(&run.epoch_sums)?);
@@ -216,7 +218,7 @@ struct Run {
 impl Run {
     fn new(session: &Session, dataset: &Dataset, config: &FitConfig) -> Result<Self, TrainError> {
         let train = session.train.as_ref().ok_or_else(|| session.no_program("be trained"))?;
-        if config.batch > train.max_batch() {
+        if session.part_of(config.batch).len() > train.max_batch() {
             return Err(TrainError::TooManyExamples {
                 program: train.workspace.program().manifest().name.clone(),
                 found: config.batch,
@@ -281,12 +283,14 @@ impl Run {
         let batch = self.batches.next_batch();
         let (examples, epoch, ends_epoch) =
             (batch.examples.len(), batch.position.epoch + 1, batch.ends_epoch);
+        let own = &batch.examples[session.part_of(examples)];
+        let n_own = own.len();
         let train = session.train.as_mut().expect("`Run::new` has found the program");
-        self.binding.fill(&train.inputs, &mut train.workspace, dataset, batch.examples)?;
+        self.binding.fill(&train.inputs, &mut train.workspace, dataset, own)?;
         let result = session.step_on(examples)?;
         let train = session.train.as_ref().expect("`Run::new` has found the program");
         for sums in [&mut self.epoch_sums, &mut self.log_sums] {
-            sums.add(&train.workspace, result.loss, examples)?;
+            sums.add(&train.workspace, result.loss, n_own, examples)?;
         }
         self.done += 1;
         let time = start.elapsed();

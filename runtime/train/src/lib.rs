@@ -17,6 +17,7 @@ mod binding;
 mod confusion;
 mod metrics;
 mod prepared;
+mod ranks;
 
 mod fit;
 
@@ -35,6 +36,7 @@ pub use fit::{
 };
 pub use metrics::{Metric, Report};
 pub use prepared::{InputDesc, RESERVED_INPUTS};
+pub use ranks::ShardBlock;
 pub use session::{Programs, Session, StepResult};
 pub use tensor::{Data, Shape, Tensor, TensorRef, Values};
 pub use weights::{WeightsError, is_weight};

@@ -86,15 +86,16 @@ impl Sums {
         }
     }
 
-    /// Adds a batch that has just run in a workspace, with its mean loss. Allocates nothing.
+    /// Adds a batch of `examples` that has just run in a workspace, with its mean loss; `batch` of them were this rank's. Allocates nothing.
     pub fn add(
         &mut self,
         workspace: &Workspace,
         loss: f32,
         batch: usize,
+        examples: usize,
     ) -> Result<(), TrainError> {
-        self.loss += f64::from(loss) * batch as f64;
-        self.examples += batch as u64;
+        self.loss += f64::from(loss) * examples as f64;
+        self.examples += examples as u64;
         for total in &mut self.totals {
             let name = &total.name;
             match &mut total.values {

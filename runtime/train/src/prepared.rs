@@ -5,6 +5,7 @@ use dlc_exec::{Gang, MemoryLayout, Persistent, Program, Workspace, WorkspaceOpti
 use std::sync::Arc;
 
 use crate::error::TrainError;
+use crate::ranks::{Exchanges, Ranks, WINDOW_INPUT};
 use crate::tensor::{Data, Tensor, TensorRef, Values};
 
 /// Inputs that the session fills by itself where a program has them, all i32 scalars: the number of the step from 1, the
@@ -37,6 +38,7 @@ pub(crate) struct Prepared {
     pub inputs: Vec<InputDesc>,
     /// Which of [`RESERVED_INPUTS`] the program has.
     reserved: [bool; 3],
+    exchanges: Exchanges,
 }
 
 /// Inputs that callers give to a program.
@@ -44,7 +46,9 @@ pub(crate) fn data_inputs(program: &Program) -> Vec<InputDesc> {
     let buffers = program.manifest().buffers.iter();
     buffers
         .filter(|desc| {
-            desc.role == BufferRole::Input && !RESERVED_INPUTS.contains(&desc.name.as_str())
+            desc.role == BufferRole::Input
+                && desc.name != WINDOW_INPUT
+                && !RESERVED_INPUTS.contains(&desc.name.as_str())
         })
         .map(|desc| InputDesc {
             name: desc.name.clone(),
@@ -72,6 +76,7 @@ impl Prepared {
         program: &Program,
         layout: &Arc<MemoryLayout>,
         threads: usize,
+        ranks: Option<&Ranks>,
     ) -> Result<Self, TrainError> {
         let options = WorkspaceOptions { parts: threads, ..WorkspaceOptions::default() };
         let workspace = Workspace::new(program, layout, options)?;
@@ -92,11 +97,58 @@ impl Prepared {
                 *found = true;
             }
         }
-        Ok(Prepared { workspace, inputs: data_inputs(program), reserved })
+        let is_part = manifest.window_of.is_some();
+        if is_part != ranks.is_some() {
+            let problem =
+                if is_part { "it is of one of several ranks" } else { "it is of no rank" };
+            return Err(TrainError::Contract {
+                program: manifest.name.clone(),
+                problem: problem.to_owned(),
+            });
+        }
+        let exchanges = match ranks {
+            Some(ranks) => Exchanges::of(manifest, ranks.ranks())?,
+            None => Exchanges::default(),
+        };
+        Ok(Prepared { workspace, inputs: data_inputs(program), reserved, exchanges })
     }
 
     pub fn max_batch(&self) -> usize {
         self.workspace.program().manifest().max_batch as usize
+    }
+
+    /// Runs the whole program of a rank on its part of a batch of `batch` examples, and exchanges values with the other ranks.
+    pub fn run_part(
+        &mut self,
+        mut memory: Persistent<'_>,
+        batch: usize,
+        gang: &Gang,
+        clock: Clock,
+        ranks: &mut Ranks,
+    ) -> Result<(), TrainError> {
+        let own = ranks.block().examples(batch).len();
+        self.set_clock(own, clock)?;
+        self.workspace.set_input(WINDOW_INPUT, own, &ranks.window(batch)?)?;
+        let mut next = 0;
+        for place in 0..self.exchanges.n_places() {
+            let before = self.exchanges.before(place);
+            self.workspace.run(memory.again(), own, gang, next..before)?;
+            self.exchanges.run(place, &mut self.workspace, ranks)?;
+            next = before;
+        }
+        let end = self.workspace.program().all_segments().end;
+        self.workspace.run(memory, own, gang, next..end)?;
+        Ok(())
+    }
+
+    fn set_clock(&mut self, batch: usize, clock: Clock) -> Result<(), TrainError> {
+        let values = [clock.step, clock.steps, clock.seed];
+        for ((name, present), value) in RESERVED_INPUTS.iter().zip(self.reserved).zip(values) {
+            if present {
+                self.workspace.set_input(name, batch, &[value])?;
+            }
+        }
+        Ok(())
     }
 
     fn name(&self) -> String {
@@ -111,12 +163,7 @@ impl Prepared {
         gang: &Gang,
         clock: Clock,
     ) -> Result<(), TrainError> {
-        let values = [clock.step, clock.steps, clock.seed];
-        for ((name, present), value) in RESERVED_INPUTS.iter().zip(self.reserved).zip(values) {
-            if present {
-                self.workspace.set_input(name, batch, &[value])?;
-            }
-        }
+        self.set_clock(batch, clock)?;
         let segments = self.workspace.program().all_segments();
         self.workspace.run(memory, batch, gang, segments)?;
         Ok(())

@@ -1,14 +1,17 @@
 //! The programs of a model with their parameters and threads.
 
 use dlc_abi::Manifest;
+use dlc_comm::{Communicator, Traffic};
 use dlc_data::{BatchConfig, Batches, Dataset};
 use dlc_exec::{Access, FreeList, Gang, Memory, MemoryLayout, Persistent, Program};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::binding::Binding;
 use crate::error::TrainError;
 use crate::metrics::{Report, Sums};
 use crate::prepared::{Clock, InputDesc, Prepared, data_inputs, outputs};
+use crate::ranks::{Ranks, ShardBlock};
 use crate::tensor::{Tensor, TensorRef};
 
 /// The compiled programs of one model.
@@ -60,6 +63,7 @@ pub struct Session {
     predict: FreeList<Prepared>,
     predict_inputs: Vec<InputDesc>,
     predict_results: Vec<InputDesc>,
+    pub(crate) ranks: Option<Ranks>,
     seed: u32,
     step: u64,
     steps_planned: u64,
@@ -72,16 +76,42 @@ impl Session {
     /// # Errors
     /// When the programs do not fit together, or threads or memory cannot be had.
     pub fn new(programs: Programs, threads: usize) -> Result<Self, TrainError> {
+        Self::with_ranks(programs, threads, None)
+    }
+
+    /// A session that is one of several ranks: `programs.train` and `programs.eval` are those of its part of a batch, `block` the shards of
+    /// that part. All ranks make the same calls in the same order, and each is given only its own examples.
+    ///
+    /// # Errors
+    /// As [`Session::new`], and when the programs were made for another number of ranks.
+    pub fn of_rank(
+        programs: Programs,
+        threads: usize,
+        comm: Box<dyn Communicator>,
+        block: ShardBlock,
+    ) -> Result<Self, TrainError> {
+        Self::with_ranks(programs, threads, Some(Ranks::new(comm, block)))
+    }
+
+    fn with_ranks(
+        programs: Programs,
+        threads: usize,
+        ranks: Option<Ranks>,
+    ) -> Result<Self, TrainError> {
         let gang = Gang::new(threads)?;
         let manifests: Vec<&Manifest> =
             programs.all().map(|program| program.manifest().as_ref()).collect();
         let layout = MemoryLayout::of(&manifests)?;
         let memory = Memory::new(&layout)?;
-        let prepare = |program: &Option<Program>| {
-            program.as_ref().map(|program| Prepared::new(program, &layout, threads)).transpose()
+        let prepare = |program: &Option<Program>, ranks: Option<&Ranks>| {
+            program
+                .as_ref()
+                .map(|program| Prepared::new(program, &layout, threads, ranks))
+                .transpose()
         };
-        let (train, eval, finish) =
-            (prepare(&programs.train)?, prepare(&programs.eval)?, prepare(&programs.finish)?);
+        let train = prepare(&programs.train, ranks.as_ref())?;
+        let eval = prepare(&programs.eval, ranks.as_ref())?;
+        let finish = prepare(&programs.finish, None)?;
         for program in
             [&programs.eval, &programs.finish].into_iter().flatten().chain([&programs.predict])
         {
@@ -118,6 +148,7 @@ impl Session {
             predict_inputs: data_inputs(&programs.predict),
             predict_results: outputs(&programs.predict),
             programs,
+            ranks,
             seed: 0,
             step: 0,
             steps_planned: 0,
@@ -131,12 +162,13 @@ impl Session {
     pub fn init(&mut self, seed: u32) -> Result<(), TrainError> {
         (self.seed, self.step) = (seed, 0);
         let mut init =
-            Prepared::new(&self.programs.init, self.memory.layout(), self.gang.threads())?;
+            Prepared::new(&self.programs.init, self.memory.layout(), self.gang.threads(), None)?;
         let clock = self.clock(0);
         init.run(Persistent::Exclusive(&mut self.memory), 1, &self.gang, clock)
     }
 
-    /// Trains on one batch: examples of the model's inputs and of what `train` adds to them, such as labels. Allocates nothing.
+    /// Trains on one batch: examples of the model's inputs and of what `train` adds to them, such as labels. Allocates nothing. A rank of
+    /// several trains by [`crate::fit`] alone.
     ///
     /// # Errors
     /// When an input is missing or of another type or shape, the batch is larger than the programs were compiled for, or an
@@ -146,12 +178,39 @@ impl Session {
         inputs: &[(&str, TensorRef<'_>)],
     ) -> Result<StepResult, TrainError> {
         let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "be trained"))?;
+        if self.ranks.is_some() {
+            return Err(TrainError::Contract {
+                program: self.programs.model.clone(),
+                problem: "a rank of several is given examples of a whole batch".to_owned(),
+            });
+        }
         let batch = train.batch_of(inputs)?;
         train.set_inputs(inputs, batch, 0, batch)?;
         self.step_on(batch)
     }
 
-    /// Trains on the batch that lies in the workspace.
+    /// Which examples of a batch this session works on: all, or those of its rank.
+    pub fn part_of(&self, batch: usize) -> Range<usize> {
+        self.ranks.as_ref().map_or(0..batch, |ranks| ranks.block().examples(batch))
+    }
+
+    /// What this rank has sent to others so far; nothing when it is alone.
+    pub fn traffic(&self) -> Traffic {
+        self.ranks.as_ref().map(Ranks::traffic).unwrap_or_default()
+    }
+
+    /// Whether the run stops, where `wish` says what this rank wants. Alone it gets its way; of several ranks all stop after the same
+    /// step, the one in which they learn of the wish.
+    pub(crate) fn agree_to_stop(&mut self, wish: bool) -> bool {
+        self.ranks.as_mut().map_or(wish, |ranks| ranks.agree_to_stop(wish))
+    }
+
+    /// Which rank this is, from 0.
+    pub fn rank(&self) -> usize {
+        self.ranks.as_ref().map_or(0, Ranks::rank)
+    }
+
+    /// Trains on a batch of `batch` examples, of which those of [`Session::part_of`] lie in the workspace.
     pub(crate) fn step_on(&mut self, batch: usize) -> Result<StepResult, TrainError> {
         let clock = self.clock(self.step + 1);
         if clock.step == i32::MAX {
@@ -161,7 +220,17 @@ impl Session {
             });
         }
         let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "be trained"))?;
-        train.run(Persistent::Exclusive(&mut self.memory), batch, &self.gang, clock)?;
+        let memory = Persistent::Exclusive(&mut self.memory);
+        let batch = match &mut self.ranks {
+            None => {
+                train.run(memory, batch, &self.gang, clock)?;
+                batch
+            }
+            Some(ranks) => {
+                train.run_part(memory, batch, &self.gang, clock, ranks)?;
+                ranks.block().examples(batch).len()
+            }
+        };
         self.step += 1;
         let loss = train.workspace.output::<f32>("loss", batch)?[0];
         let lr = match self.has_lr {
@@ -179,16 +248,25 @@ impl Session {
         let clock = self.clock(self.step);
         let eval = self.eval.as_mut().ok_or_else(|| no_program(&self.programs, "be evaluated"))?;
         let binding = Binding::new(&eval.inputs, dataset)?;
-        let batch = batch.min(eval.max_batch());
+        let batch = batch.min(self.programs.predict.manifest().max_batch as usize);
         let n_examples = dataset.n_examples();
         let mut batches = Batches::new(BatchConfig { n_examples, batch, seed: 0, shuffle: false })?;
         let mut sums = Sums::of(eval.workspace.program())?;
         for _ in 0..batches.n_batches() {
             let examples = batches.next_batch().examples;
-            binding.fill(&eval.inputs, &mut eval.workspace, dataset, examples)?;
-            eval.run(Persistent::Shared(&self.memory), examples.len(), &self.gang, clock)?;
-            let loss = eval.workspace.output::<f32>("loss", examples.len())?[0];
-            sums.add(&eval.workspace, loss, examples.len())?;
+            let part = match &self.ranks {
+                Some(ranks) => ranks.block().examples(examples.len()),
+                None => 0..examples.len(),
+            };
+            let own = &examples[part];
+            binding.fill(&eval.inputs, &mut eval.workspace, dataset, own)?;
+            let memory = Persistent::Shared(&self.memory);
+            match &mut self.ranks {
+                None => eval.run(memory, examples.len(), &self.gang, clock)?,
+                Some(ranks) => eval.run_part(memory, examples.len(), &self.gang, clock, ranks)?,
+            }
+            let loss = eval.workspace.output::<f32>("loss", own.len())?[0];
+            sums.add(&eval.workspace, loss, own.len(), examples.len())?;
         }
         sums.report(self.finish.as_mut(), &self.memory, &self.gang, clock)
     }
@@ -242,7 +320,7 @@ impl Session {
     }
 
     fn new_predict(&self) -> Result<Prepared, TrainError> {
-        Prepared::new(&self.programs.predict, self.memory.layout(), self.gang.threads())
+        Prepared::new(&self.programs.predict, self.memory.layout(), self.gang.threads(), None)
     }
 
     fn check_rows(&self, predict: &Prepared, total: usize, max: usize) -> Result<(), TrainError> {

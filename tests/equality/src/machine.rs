@@ -43,7 +43,10 @@ impl Loaded {
             let target = match desc.role {
                 BufferRole::Input => Target::Input(&mut workspace, max_batch as usize),
                 BufferRole::Param | BufferRole::State => Target::Memory(&mut memory),
-                BufferRole::Output | BufferRole::Temporary | BufferRole::Table => continue,
+                BufferRole::Output
+                | BufferRole::Temporary
+                | BufferRole::Table
+                | BufferRole::Message => continue,
             };
             match spread(desc, max_batch, tensor) {
                 Data::F32(values) => target.set(&desc.name, &values)?,
@@ -70,7 +73,10 @@ impl Loaded {
             let into = match desc.role {
                 BufferRole::Output => &mut outputs.results,
                 BufferRole::Param | BufferRole::State => &mut outputs.assigns,
-                BufferRole::Input | BufferRole::Temporary | BufferRole::Table => continue,
+                BufferRole::Input
+                | BufferRole::Temporary
+                | BufferRole::Table
+                | BufferRole::Message => continue,
             };
             let whole = whole(desc, &workspace, &memory, max_batch as usize)?;
             into.insert(desc.name.clone(), gathered(desc, max_batch, batch, &whole));

@@ -132,7 +132,9 @@ pub(crate) fn run(
         let into = match desc.role {
             BufferRole::Output => &mut outputs.results,
             BufferRole::Param | BufferRole::State => &mut outputs.assigns,
-            BufferRole::Input | BufferRole::Temporary | BufferRole::Table => continue,
+            BufferRole::Input | BufferRole::Temporary | BufferRole::Table | BufferRole::Message => {
+                continue;
+            }
         };
         let region = region.expect("only temporaries lie in the arena");
         let whole = from_bytes(desc.elem, memory.bytes(region));

@@ -136,7 +136,8 @@ fn node_distance(node: &Node, values: &IndexVec<NodeId, Tensor>, batch: i64) -> 
         | Op::View { .. }
         | Op::Reshape(_)
         | Op::Contract(_)
-        | Op::Gather(_) => f64::INFINITY,
+        | Op::Gather(_)
+        | Op::Exchange(_) => f64::INFINITY,
     }
 }
 

@@ -113,7 +113,8 @@ fn has_fixed_type(op: &Op) -> bool {
         | Op::View { .. }
         | Op::Reshape(_)
         | Op::Contract(_)
-        | Op::Gather(_) => true,
+        | Op::Gather(_)
+        | Op::Exchange(_) => true,
     }
 }
 
@@ -127,7 +128,8 @@ fn has_fixed_shape(op: &Op) -> bool {
         | Op::Select(..)
         | Op::Fma(..)
         | Op::Convert(_)
-        | Op::Contract(_) => true,
+        | Op::Contract(_)
+        | Op::Exchange(_) => true,
         Op::Input { .. }
         | Op::Const(_)
         | Op::Iota { .. }

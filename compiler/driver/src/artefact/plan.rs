@@ -304,7 +304,11 @@ impl StateLayout {
 fn is_persistent(role: BufferRole) -> bool {
     match role {
         BufferRole::Param | BufferRole::State => true,
-        BufferRole::Input | BufferRole::Output | BufferRole::Temporary | BufferRole::Table => false,
+        BufferRole::Input
+        | BufferRole::Output
+        | BufferRole::Temporary
+        | BufferRole::Table
+        | BufferRole::Message => false,
     }
 }
 
@@ -392,6 +396,9 @@ impl Part {
                 BufferRole::Output => Slot::Pointer(pointer(true)),
                 BufferRole::Table => {
                     return Err(broken(format!("`{}` has tables of constants", manifest.name)));
+                }
+                BufferRole::Message => {
+                    return Err(broken(format!("`{}` is that of one rank", manifest.name)));
                 }
             });
         }

@@ -60,6 +60,13 @@ pub(crate) fn duplicate_train(name: &Ident, first: Span) -> Diagnostic {
         .also(first, "the first is here")
 }
 
+/// E0302.
+pub(crate) fn duplicate_parallel(name: &Ident, first: Span) -> Diagnostic {
+    Diagnostic::error("E0302", format!("`{}` has two `parallel` blocks", name.name), name.span)
+        .label("a second block for the same model")
+        .also(first, "the first is here")
+}
+
 /// E0303.
 pub(crate) fn not_callable(noun: &str, span: Span) -> Diagnostic {
     Diagnostic::error("E0303", format!("{noun} cannot be called"), span)

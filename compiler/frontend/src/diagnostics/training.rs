@@ -126,6 +126,15 @@ pub(crate) fn name_taken(name: &str, span: Span) -> Diagnostic {
         .help("give one of them another name")
 }
 
+/// E0345.
+pub(crate) fn replicas(given: i64, shards: u32, span: Span) -> Diagnostic {
+    let headline =
+        format!("`data` is a number from 1 to the {shards} shards of a batch, not {given}");
+    Diagnostic::error("E0345", headline, span)
+        .note("batches are cut only where their `shards` are, so that results do not depend on it")
+        .help("set `shards` in the `train` block to a power of two that is large enough")
+}
+
 /// E0346.
 pub(crate) fn metric_of_batch(name: &str, span: Span) -> Diagnostic {
     Diagnostic::error(

@@ -8,7 +8,8 @@ use crate::glob;
 use crate::value::{Cell, Eval, Target, Tensor, Value};
 use dlc_abi::ElemType;
 use dlc_grammar::ast::{
-    self, DeclKind, ExprKind, Reducer, Setting, SettingKey, SettingValue, TrainStmtKind,
+    self, DeclKind, ExprKind, ParallelStmtKind, Reducer, Setting, SettingKey, SettingValue,
+    TrainStmtKind,
 };
 use dlc_grammar::{Diagnostic, Span};
 use dlc_ir::graph::{Graph, InputRole, Op, OutputKind};
@@ -26,6 +27,8 @@ pub struct TrainSettings {
     pub steps: Option<i64>,
     /// Parts into which sums over the batch are cut; a power of two.
     pub shards: u32,
+    /// Parts of each batch that work side by side, as `parallel` says; 1 without it.
+    pub replicas: u32,
     /// The number from which all random values follow.
     pub seed: Option<i64>,
     /// The number of classes, where a label serves as an index along them.
@@ -41,6 +44,7 @@ impl Default for TrainSettings {
             epochs: None,
             steps: None,
             shards: 4,
+            replicas: 1,
             seed: None,
             classes: None,
             optimizers: Vec::new(),
@@ -431,8 +435,41 @@ fn settings(
             _ => {}
         }
     }
+    if let Some(parallel) = elaborator.decls.parallels.get(&train.name.name).cloned() {
+        spread(elaborator, &parallel, &mut settings);
+    }
     elaborator.frames.pop();
     settings
+}
+
+/// How `parallel` spreads the model. It changes no value, so what is not there yet is said, not ignored.
+fn spread(elaborator: &mut Elaborator, parallel: &ast::Parallel, settings: &mut TrainSettings) {
+    for stmt in &parallel.body.stmts {
+        let refuse = |elaborator: &mut Elaborator, what: &str| {
+            elaborator.report(diagnostics::not_supported(what, stmt.span));
+        };
+        match &stmt.kind {
+            ParallelStmtKind::Data { count, body } => {
+                if body.as_ref().is_some_and(|body| !body.stmts.is_empty()) {
+                    refuse(elaborator, "an option of `data`");
+                }
+                let Ok(replicas) = elaborator.eval_int(count, "the number of replicas") else {
+                    continue;
+                };
+                let shards = settings.shards;
+                match u32::try_from(replicas).ok().filter(|n| (1..=shards).contains(n)) {
+                    Some(replicas) => settings.replicas = replicas,
+                    None => {
+                        elaborator.report(diagnostics::replicas(replicas, shards, count.span));
+                    }
+                }
+            }
+            ParallelStmtKind::Pipeline { .. } => refuse(elaborator, "`pipeline`"),
+            ParallelStmtKind::Tensor { .. } => refuse(elaborator, "`tensor`"),
+            ParallelStmtKind::Option { .. } => refuse(elaborator, "an option of `parallel`"),
+            ParallelStmtKind::Bad => {}
+        }
+    }
 }
 
 /// The parameters that `freeze` names.

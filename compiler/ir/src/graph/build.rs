@@ -161,7 +161,7 @@ impl GraphBuilder<'_> {
         elem: ElemType,
         shape: Vec<Dim>,
     ) -> NodeId {
-        self.node(Op::Random { seed, step, draw }, elem, shape)
+        self.node(Op::Random { seed, step, draw, first: None }, elem, shape)
     }
 
     /// A function of one element.

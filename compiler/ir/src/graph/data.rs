@@ -4,7 +4,7 @@ use crate::affine::Affine;
 use crate::entity;
 use crate::entity::{EntityRef, IndexVec};
 use crate::layout::Layout;
-use dlc_abi::{Dim, ElemType, NumericsClass};
+use dlc_abi::{Dim, ElemType, ExchangeKind, NumericsClass};
 use dlc_grammar::Span;
 
 entity!(
@@ -230,6 +230,18 @@ pub struct Gather {
     pub index_subs: Vec<Affine>,
 }
 
+/// A value that the parts of a batch give to one another. Every part runs a graph of its own, and an exchange happens in all of them at
+/// once. The result has a first axis with an element for each part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    /// Who gets what.
+    pub kind: ExchangeKind,
+    /// What this part gives.
+    pub operand: NodeId,
+    /// How many parts there are.
+    pub parts: u32,
+}
+
 /// The operations.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
@@ -250,7 +262,8 @@ pub enum Op {
     /// The value of an extent as a scalar of the node's element type; it follows the actual batch.
     Extent(Dim),
     /// Uniform numbers in [0, 1) with 24 bits from Philox4x32-10. Element e in row-major order is word `(e / 16) mod 4` of the block with
-    /// counter `[(e / 64) * 16 + e mod 16, 0, step, draw]` and key `[seed, 0]`, its top 24 bits times 2^-24.
+    /// counter `[(e / 64) * 16 + e mod 16, 0, step, draw]` and key `[seed, 0]`, its top 24 bits times 2^-24. Elements are numbered from
+    /// `first`.
     Random {
         /// `i32` scalar: the run's seed.
         seed: NodeId,
@@ -258,6 +271,8 @@ pub enum Op {
         step: NodeId,
         /// Distinguishes the draws of a program.
         draw: u32,
+        /// `i32` scalar: the number of the first element, where that is not 0.
+        first: Option<NodeId>,
     },
     /// A function of one element.
     Unary(UnaryOp, NodeId),
@@ -286,6 +301,8 @@ pub enum Op {
     Contract(Contract),
     /// Reads by data-dependent index.
     Gather(Gather),
+    /// A value that the parts of a batch give to one another.
+    Exchange(Exchange),
 }
 
 impl Op {
@@ -293,13 +310,16 @@ impl Op {
     pub fn operands(&self) -> Vec<NodeId> {
         match self {
             Op::Input { .. } | Op::Const(_) | Op::Iota { .. } | Op::Extent(_) => Vec::new(),
-            Op::Random { seed, step, .. } => vec![*seed, *step],
+            Op::Random { seed, step, first, .. } => {
+                [Some(*seed), Some(*step), *first].into_iter().flatten().collect()
+            }
             Op::Unary(_, a) | Op::Convert(a) | Op::Reshape(a) => vec![*a],
             Op::View { operand, .. } => vec![*operand],
             Op::Binary(_, a, b) | Op::Compare(_, a, b) => vec![*a, *b],
             Op::Select(a, b, c) | Op::Fma(a, b, c) => vec![*a, *b, *c],
             Op::Contract(contract) => contract.reads.iter().map(|read| read.value).collect(),
             Op::Gather(gather) => vec![gather.operand, gather.index],
+            Op::Exchange(exchange) => vec![exchange.operand],
         }
     }
 
@@ -307,9 +327,10 @@ impl Op {
     pub fn map_operands(mut self, mut to: impl FnMut(NodeId) -> NodeId) -> Op {
         match &mut self {
             Op::Input { .. } | Op::Const(_) | Op::Iota { .. } | Op::Extent(_) => {}
-            Op::Random { seed, step, .. } => {
+            Op::Random { seed, step, first, .. } => {
                 *seed = to(*seed);
                 *step = to(*step);
+                *first = first.map(&mut to);
             }
             Op::Unary(_, a) | Op::Convert(a) | Op::Reshape(a) => *a = to(*a),
             Op::View { operand, .. } => *operand = to(*operand),
@@ -331,6 +352,7 @@ impl Op {
                 gather.operand = to(gather.operand);
                 gather.index = to(gather.index);
             }
+            Op::Exchange(exchange) => exchange.operand = to(exchange.operand),
         }
         self
     }
@@ -380,6 +402,10 @@ pub struct Output {
     pub value: NodeId,
 }
 
+/// The data leaf of a graph over a part of a batch: an `i32[3]` of the examples of the whole batch, the examples before the part, and the
+/// shards before the part.
+pub const WINDOW_INPUT: &str = "@window";
+
 /// A program over tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
@@ -387,6 +413,9 @@ pub struct Graph {
     pub name: String,
     /// Into how many shards sums over the batch are cut; a power of two.
     pub shards: u32,
+    /// For a graph that works on a part of the batch, an aligned block of its shards: into how many shards the whole batch is cut. `shards`
+    /// and every extent then speak of the part, whose place the leaf [`WINDOW_INPUT`] tells.
+    pub window_of: Option<u32>,
     /// Rounding family.
     pub class: NumericsClass,
     /// Whether `freeze` has run: every bit is decided.
@@ -403,6 +432,7 @@ impl Graph {
         Graph {
             name: name.into(),
             shards: 4,
+            window_of: None,
             class: NumericsClass::Fused,
             frozen: false,
             nodes: IndexVec::new(),

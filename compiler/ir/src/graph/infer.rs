@@ -7,7 +7,7 @@ use super::ops::{OpInfo, TypeClass, elem_name};
 use super::range;
 use crate::affine::Affine;
 use crate::entity::IndexVec;
-use dlc_abi::{Dim, ElemType};
+use dlc_abi::{Dim, ElemType, ExchangeKind};
 
 type Nodes = IndexVec<NodeId, Node>;
 
@@ -45,6 +45,15 @@ pub fn signature(nodes: &Nodes, op: &Op) -> Signature {
         Op::View { operand, .. } => Signature { shape: None, ..like(*operand) },
         Op::Reshape(a) => Signature { shape: None, ..like(*a) },
         Op::Gather(gather) => Signature { shape: None, ..like(gather.operand) },
+        Op::Exchange(exchange) => {
+            let mut like = like(exchange.operand);
+            if exchange.kind == ExchangeKind::AllGather
+                && let Some(shape) = &mut like.shape
+            {
+                shape.insert(0, Dim::fixed(i64::from(exchange.parts)));
+            }
+            like
+        }
         Op::Contract(contract) => Signature {
             elem: if contract.combine.is_arg() {
                 Some(ElemType::I32)
@@ -160,12 +169,12 @@ impl Checker<'_> {
                 self.require(*axis < rank, "axes exist", || format!("axis {axis} of rank {rank}"));
             }
             Op::Extent(_) => self.type_of(info, info.types, self.elem),
-            Op::Random { seed, step, .. } => {
+            Op::Random { seed, step, first, .. } => {
                 self.type_of(info, TypeClass::Float, self.elem);
-                for id in [*seed, *step] {
+                for id in [Some(*seed), Some(*step), *first].into_iter().flatten() {
                     let node = &self.nodes[id];
                     let fits = node.elem == ElemType::I32 && node.shape.is_empty();
-                    self.require(fits, "seed and step are i32 scalars", || id.to_string());
+                    self.require(fits, "seed, step and first are i32 scalars", || id.to_string());
                 }
             }
             Op::Unary(_, a) => self.elementwise(info, &[*a]),
@@ -193,6 +202,17 @@ impl Checker<'_> {
             }
             Op::Contract(contract) => self.contract(info, contract),
             Op::Gather(gather) => self.gather(gather),
+            Op::Exchange(exchange) => {
+                let fixed = self.shape.iter().all(|dim| dim.batch_factor == 0);
+                self.require(fixed, "parts exchange values of a fixed shape", || {
+                    shape_text(self.shape)
+                });
+                let rows = self.shape.first().and_then(|dim| dim.as_fixed());
+                let fits = exchange.parts > 0 && rows == Some(i64::from(exchange.parts));
+                self.require(fits, "an exchange has a row for each part", || {
+                    format!("{} for {} parts", shape_text(self.shape), exchange.parts)
+                });
+            }
         }
     }
 

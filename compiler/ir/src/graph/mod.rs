@@ -35,6 +35,12 @@
 //!   starts from minus infinity at index 0 and its result does not depend on the order: the smallest index of a NaN, else of the
 //!   greatest term, and 0 when no term exceeds minus infinity. The index counts within the whole reduction space at the actual batch.
 //! * A contraction without reduction axes is one chunk of one term.
+//!
+//! # Parts of a batch
+//! A graph with [`Graph::window_of`] works on the examples of an aligned block of shards, as one of several *parts* whose graphs run
+//! together. Its batch is the number of these examples; shard s of the part ends where shard `before + s` of the whole batch does:
+//! `floor(whole * (before + s) / window_of)`, less the examples before the part. An [`Op::Exchange`] is a value that the parts give to one
+//! another; every part has the same exchanges in the same order.
 
 mod build;
 mod data;
@@ -58,12 +64,16 @@ mod verify;
 
 pub use build::{GraphBuilder, number_literal};
 pub use data::{
-    BinaryOp, Combine, Compare, Congruence, Contract, Fill, Gather, Graph, Guard, InputRole,
-    Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read, Stage, UnaryOp,
+    BinaryOp, Combine, Compare, Congruence, Contract, Exchange, Fill, Gather, Graph, Guard,
+    InputRole, Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read,
+    Stage, UnaryOp, WINDOW_INPUT,
 };
+pub use dlc_abi::ExchangeKind;
 pub use elementwise::fold_constant;
 #[cfg(feature = "interpreters")]
-pub use interpret::{Forward, InterpretError, Outputs, Site, interpret, interpret_nodes, jvp};
+pub use interpret::{
+    Forward, InterpretError, Outputs, Site, interpret, interpret_nodes, interpret_part, jvp,
+};
 pub use parse::{ParseError, parse};
 pub use retype::retyped;
 pub use tensor::{Data, Tensor};

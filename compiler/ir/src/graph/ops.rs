@@ -4,7 +4,7 @@
 //! [`super::infer`].
 
 use super::data::{BinaryOp, Combine, Compare, InputRole, Op, Stage, UnaryOp};
-use dlc_abi::ElemType;
+use dlc_abi::{ElemType, ExchangeKind};
 
 /// Which element types an operation computes with.
 ///
@@ -256,6 +256,10 @@ pub mod word {
     pub const CONTRACT: &str = "contract";
     /// [`super::Op::Gather`].
     pub const GATHER: &str = "gather";
+    /// [`super::Op::Exchange`] with [`super::ExchangeKind::AllGather`].
+    pub const ALL_GATHER: &str = "all_gather";
+    /// [`super::Op::Exchange`] with [`super::ExchangeKind::AllToAll`].
+    pub const ALL_TO_ALL: &str = "all_to_all";
 }
 
 impl Op {
@@ -292,6 +296,14 @@ impl Op {
             Op::Gather(_) => {
                 info(word::GATHER, &["x", "index"], Any, PLAIN, "x[.., index[subs(o)], ..]")
             }
+            Op::Exchange(exchange) => match exchange.kind {
+                ExchangeKind::AllGather => {
+                    info(word::ALL_GATHER, X, Any, LINEAR, "out[q] = x of part q")
+                }
+                ExchangeKind::AllToAll => {
+                    info(word::ALL_TO_ALL, X, Any, LINEAR, "out[q] = x[this part] of part q")
+                }
+            },
         }
     }
 }
@@ -339,7 +351,7 @@ mod tests {
         names.extend(Compare::ALL.iter().map(|op| op.info().name));
         names.extend([word::INPUT, word::CONST, word::IOTA, word::EXTENT, word::RANDOM]);
         names.extend([word::SELECT, word::FMA, word::CONVERT, word::VIEW, word::RESHAPE]);
-        names.extend([word::CONTRACT, word::GATHER]);
+        names.extend([word::CONTRACT, word::GATHER, word::ALL_GATHER, word::ALL_TO_ALL]);
         let distinct: BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(distinct.len(), names.len());
     }

@@ -5,8 +5,9 @@
 //! numbers; the laws are the verifier's.
 
 use super::data::{
-    BinaryOp, Combine, Compare, Congruence, Contract, Fill, Gather, Graph, Guard, InputRole,
-    Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read, Stage, UnaryOp,
+    BinaryOp, Combine, Compare, Congruence, Contract, Exchange, Fill, Gather, Graph, Guard,
+    InputRole, Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read,
+    Stage, UnaryOp,
 };
 use super::lex::{Cursor, Token};
 use super::ops::{elem_from_name, word};
@@ -14,7 +15,7 @@ use super::print::class_name;
 use crate::affine::Affine;
 use crate::entity::EntityRef;
 use crate::layout::{Layout, PhysicalAxis};
-use dlc_abi::{Dim, NumericsClass};
+use dlc_abi::{Dim, ExchangeKind, NumericsClass};
 use rustc_hash::FxHashMap;
 use std::fmt;
 
@@ -83,6 +84,14 @@ enum State {
     End,
 }
 
+/// `shards 4` or `shards 2 of 4`.
+pub(crate) fn shards(c: &mut Cursor) -> Parsed<(u32, Option<u32>)> {
+    c.expect("shards")?;
+    let shards = c.unsigned()?;
+    let whole = if c.eat("of") { Some(c.unsigned()?) } else { None };
+    Ok((shards, whole))
+}
+
 struct Parser {
     graph: Graph,
     /// Numbers in the text to nodes.
@@ -94,8 +103,7 @@ impl Parser {
     fn header(&mut self, c: &mut Cursor) -> Parsed<()> {
         c.expect("graph")?;
         self.graph.name = c.string()?;
-        c.expect("shards")?;
-        self.graph.shards = c.unsigned()?;
+        (self.graph.shards, self.graph.window_of) = shards(c)?;
         c.expect("class")?;
         let classes = [NumericsClass::Fused, NumericsClass::Unfused];
         self.graph.class = c.one_of("a numerics class", &classes, |class| class_name(*class))?;
@@ -185,7 +193,9 @@ impl Parser {
                 let (seed, step) = (self.known(c)?, self.known_after_comma(c)?);
                 c.expect(",")?;
                 c.expect("draw")?;
-                Ok(Op::Random { seed, step, draw: c.unsigned()? })
+                let draw = c.unsigned()?;
+                let first = if c.eat("from") { Some(self.known(c)?) } else { None };
+                Ok(Op::Random { seed, step, draw, first })
             }
             word::SELECT => Ok(Op::Select(
                 self.known(c)?,
@@ -203,6 +213,8 @@ impl Parser {
             }
             word::CONTRACT => Ok(Op::Contract(self.contract(c, rank)?)),
             word::GATHER => Ok(Op::Gather(self.gather(c)?)),
+            word::ALL_GATHER => self.exchange(c, ExchangeKind::AllGather),
+            word::ALL_TO_ALL => self.exchange(c, ExchangeKind::AllToAll),
             _ => Err(c.error_before("unknown operation")),
         }
     }
@@ -239,6 +251,12 @@ impl Parser {
         }
         let order = if c.eat("order") { Some(order(c)?) } else { None };
         Ok(Contract { space, out, reads, combine, guards, congruences, order })
+    }
+
+    fn exchange(&self, c: &mut Cursor, kind: ExchangeKind) -> Parsed<Op> {
+        let operand = self.known(c)?;
+        c.expect("parts")?;
+        Ok(Op::Exchange(Exchange { kind, operand, parts: c.unsigned()? }))
     }
 
     fn gather(&self, c: &mut Cursor) -> Parsed<Gather> {

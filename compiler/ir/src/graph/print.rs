@@ -27,9 +27,9 @@ impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "graph \"{}\" shards {} class {}",
+            "graph \"{}\" {} class {}",
             escape(&self.name),
-            self.shards,
+            shards_text(self.shards, self.window_of),
             class_name(self.class)
         )?;
         writeln!(f, "{} {{", if self.frozen { " frozen" } else { "" })?;
@@ -51,6 +51,12 @@ impl fmt::Display for Graph {
         }
         writeln!(f, "}}")
     }
+}
+
+/// `shards 4`, or of a part of a batch `shards 2 of 4`.
+pub(crate) fn shards_text(shards: u32, window_of: Option<u32>) -> String {
+    let of = window_of.map(|whole| format!(" of {whole}")).unwrap_or_default();
+    format!("shards {shards}{of}")
 }
 
 /// The word of a numerics class in the text form.
@@ -99,7 +105,10 @@ fn op_text(node: &Node) -> String {
         Op::Const(literal) => format!("{name} {}", literal_text(*literal)),
         Op::Iota { axis } => format!("{name} i{axis}"),
         Op::Extent(dim) => format!("{name} {}", dim_text(*dim)),
-        Op::Random { seed, step, draw } => format!("{name} {seed}, {step}, draw {draw}"),
+        Op::Random { seed, step, draw, first } => {
+            let first = first.map(|first| format!(" from {first}")).unwrap_or_default();
+            format!("{name} {seed}, {step}, draw {draw}{first}")
+        }
         Op::Unary(_, a) | Op::Convert(a) | Op::Reshape(a) => format!("{name} {a}"),
         Op::Binary(_, a, b) | Op::Compare(_, a, b) => format!("{name} {a}, {b}"),
         Op::Select(a, b, c) | Op::Fma(a, b, c) => format!("{name} {a}, {b}, {c}"),
@@ -108,6 +117,9 @@ fn op_text(node: &Node) -> String {
         }
         Op::Contract(contract) => format!("{name} {}", contract_text(contract, node)),
         Op::Gather(gather) => format!("{name} {}", gather_text(gather)),
+        Op::Exchange(exchange) => {
+            format!("{name} {} parts {}", exchange.operand, exchange.parts)
+        }
     }
 }
 

@@ -4,10 +4,11 @@
 //! those that hold once a graph is frozen. A graph that verifies can be printed, interpreted and lowered without a
 //! further check of its form.
 
-use super::data::{Graph, InputRole, Node, NodeId, Op, OutputKind};
+use super::data::{Graph, InputRole, Node, NodeId, Op, OutputKind, WINDOW_INPUT};
 use super::infer::{self, Problem, shape_text};
 use super::ops::elem_name;
 use crate::layout::{Layout, PhysicalAxis};
+use dlc_abi::{Dim, ElemType};
 use rustc_hash::FxHashMap;
 use std::fmt;
 
@@ -75,6 +76,19 @@ impl Verifier<'_> {
         let shards = self.graph.shards;
         if !shards.is_power_of_two() {
             self.fail(None, "the number of shards is a power of two", shards.to_string());
+        }
+        if let Some(whole) = self.graph.window_of {
+            let fits = whole.is_power_of_two() && shards <= whole;
+            if !fits {
+                let detail = format!("{shards} of {whole}");
+                self.fail(None, "a part is a block of the batch's shards", detail);
+            }
+            let leaf = self.graph.input(WINDOW_INPUT).map(|leaf| &self.graph.nodes[leaf]);
+            if !leaf.is_some_and(|leaf| leaf.elem == ElemType::I32 && leaf.shape == [Dim::fixed(3)])
+            {
+                let detail = format!("`{WINDOW_INPUT}` is no i32[3]");
+                self.fail(None, "a part knows its place in the batch", detail);
+            }
         }
     }
 
@@ -226,7 +240,6 @@ mod tests {
         BinaryOp, Combine, Congruence, Contract, Fill, Guard, Literal, Order, OrderKind, Origin,
         Output, Read, Stage,
     };
-    use dlc_abi::{Dim, ElemType};
 
     /// A small program with one of everything the laws speak of.
     fn sample() -> Graph {

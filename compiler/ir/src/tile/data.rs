@@ -3,9 +3,11 @@
 use crate::affine::Affine;
 use crate::entity;
 use crate::entity::IndexVec;
-use crate::graph::{BinaryOp, Combine, Compare, Fill, Guard, Literal, Order, UnaryOp};
+use crate::graph::{
+    BinaryOp, Combine, Compare, Fill, Guard, Literal, Order, UnaryOp, WINDOW_INPUT,
+};
 use crate::layout::Layout;
-use dlc_abi::{BufferRole, Dim, ElemType, NumericsClass, SegmentKind};
+use dlc_abi::{BufferRole, Dim, ElemType, ExchangeKind, NumericsClass, SegmentKind};
 
 entity!(
     /// A buffer of a program.
@@ -208,6 +210,21 @@ pub struct Phase {
     pub barrier_before: bool,
 }
 
+/// Values that the parts of a batch give to one another between two segments. See [`crate::graph::Exchange`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// Who gets what.
+    pub kind: ExchangeKind,
+    /// What this part gives, a [`BufferRole::Message`].
+    pub from: BufferId,
+    /// What it gets, a [`BufferRole::Message`] with a row for each part.
+    pub to: BufferId,
+    /// The segment after which what is given is complete.
+    pub after: usize,
+    /// The first segment that needs what is taken; at most the number of segments.
+    pub before: usize,
+}
+
 /// A separately callable list of phases.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
@@ -226,6 +243,8 @@ pub struct Program {
     pub name: String,
     /// Into how many shards sums over the batch are cut.
     pub shards: u32,
+    /// For a part of a batch, into how many shards the whole batch is cut; see [`crate::graph::Graph::window_of`].
+    pub window_of: Option<u32>,
     /// Rounding family.
     pub class: NumericsClass,
     /// Largest batch; strides come from it.
@@ -234,6 +253,8 @@ pub struct Program {
     pub buffers: IndexVec<BufferId, Buffer>,
     /// The segments in order.
     pub segments: Vec<Segment>,
+    /// What parts of a batch give to one another, in order.
+    pub exchanges: Vec<Exchange>,
     /// Bytes of the arena; set by `memory_plan`.
     pub arena_bytes: u64,
 }
@@ -263,6 +284,12 @@ impl Buffer {
 }
 
 impl Program {
+    /// The buffer that tells a part of a batch its place.
+    pub fn window(&self) -> Option<BufferId> {
+        let named = |buffer: &Buffer| buffer.name == WINDOW_INPUT;
+        self.buffers.iter().find(|(_, buffer)| named(buffer)).map(|(id, _)| id)
+    }
+
     /// The buffer that owns the memory of `buffer`.
     pub fn memory_of(&self, buffer: BufferId) -> BufferId {
         let mut owner = buffer;

@@ -3,12 +3,12 @@
 //! Work units run in a random order (by seed), so a phase whose units depend on each other gives another result or is caught by the race check:
 //! between two barriers no element may be written by one unit and touched by another.
 
-use super::data::{BufferId, Phase, Program};
+use super::data::{BufferId, Exchange, Phase, Program};
 use super::points::{Evaluator, Point};
 use crate::affine::Affine;
 use crate::entity::IndexVec;
 use crate::graph::{Data, Tensor};
-use dlc_abi::{BufferRole, ElemType};
+use dlc_abi::{BufferRole, ElemType, ExchangeKind};
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 
@@ -84,9 +84,35 @@ pub fn interpret(
     batch: i64,
     seed: u64,
 ) -> Result<TileOutputs, TileError> {
+    interpret_part(program, leaves, batch, seed, &mut |_, _| None)
+}
+
+/// As [`interpret`] for a part of a batch. `exchange` is called for each exchange with what this part gives, and returns what it takes;
+/// it waits for the other parts.
+///
+/// # Errors
+/// See [`TileError`].
+pub fn interpret_part(
+    program: &Program,
+    leaves: &IndexMap<String, Tensor>,
+    batch: i64,
+    seed: u64,
+    exchange: &mut dyn FnMut(&Exchange, Tensor) -> Option<Tensor>,
+) -> Result<TileOutputs, TileError> {
     let mut memory = Memory::new(program, leaves, batch)?;
     let mut order = seed;
-    for segment in &program.segments {
+    for (at, segment) in program.segments.iter().enumerate() {
+        for due in program.exchanges.iter().filter(|exchange| exchange.before == at) {
+            // What is given may lie under another shape of as many elements.
+            let mut given = memory.tensor(due.from, batch);
+            let row = usize::from(due.kind == ExchangeKind::AllGather);
+            given.shape =
+                program.buffers[due.to].shape[row..].iter().map(|d| d.at(batch)).collect();
+            let name = || program.buffers[due.to].name.clone();
+            let alone = || TileError::Leaf { name: name(), problem: "has no giver".to_owned() };
+            let taken = exchange(due, given).ok_or_else(alone)?;
+            memory.fill(due.to, &taken, batch)?;
+        }
         memory.touched.clear();
         for (number, phase) in segment.phases.iter().enumerate() {
             if phase.barrier_before {
@@ -189,24 +215,54 @@ impl<'a> Memory<'a> {
             if !is_leaf || buffer.alias_of.is_some() {
                 continue;
             }
-            let problem = |problem: &str| TileError::Leaf {
-                name: buffer.name.clone(),
-                problem: problem.to_owned(),
-            };
-            let tensor = leaves.get(&buffer.name).ok_or_else(|| problem("is missing"))?;
-            if tensor.data.elem() != buffer.elem {
-                return Err(problem("has another element type"));
-            }
-            let shape: Vec<i64> = buffer.shape.iter().map(|dim| dim.at(batch)).collect();
-            if tensor.shape != shape {
-                return Err(problem("has another shape"));
-            }
-            for (index, bits) in indices(&shape).into_iter().zip(bits_of(&tensor.data)) {
-                let offset = buffer.layout.offset(&buffer.shape, program.max_batch, &index);
-                memory.elements[id][offset as usize] = Some(bits);
-            }
+            let missing =
+                || TileError::Leaf { name: buffer.name.clone(), problem: "is missing".to_owned() };
+            memory.fill(id, leaves.get(&buffer.name).ok_or_else(missing)?, batch)?;
         }
         Ok(memory)
+    }
+
+    /// Sets all elements of a buffer.
+    fn fill(&mut self, id: BufferId, tensor: &Tensor, batch: i64) -> Result<(), TileError> {
+        let buffer = &self.program.buffers[id];
+        let problem = |problem: &str| TileError::Leaf {
+            name: buffer.name.clone(),
+            problem: problem.to_owned(),
+        };
+        if tensor.data.elem() != buffer.elem {
+            return Err(problem("has another element type"));
+        }
+        let shape: Vec<i64> = buffer.shape.iter().map(|dim| dim.at(batch)).collect();
+        if tensor.shape != shape {
+            return Err(problem("has another shape"));
+        }
+        for (index, bits) in indices(&shape).into_iter().zip(bits_of(&tensor.data)) {
+            let offset = buffer.layout.offset(&buffer.shape, self.program.max_batch, &index);
+            self.elements[id][offset as usize] = Some(bits);
+        }
+        Ok(())
+    }
+
+    /// The elements of a buffer; zero where none was written.
+    fn tensor(&self, id: BufferId, batch: i64) -> Tensor {
+        let buffer = &self.program.buffers[id];
+        let shape: Vec<i64> = buffer.shape.iter().map(|dim| dim.at(batch)).collect();
+        let bits: Vec<u64> = indices(&shape)
+            .into_iter()
+            .map(|index| {
+                let offset = buffer.layout.offset(&buffer.shape, self.program.max_batch, &index);
+                self.elements[id][offset as usize].unwrap_or(0)
+            })
+            .collect();
+        Tensor::new(shape, data_of(buffer.elem, &bits))
+    }
+
+    /// For a part of a batch: its place as [`crate::graph::WINDOW_INPUT`] tells it, and the shards of the whole batch.
+    pub(super) fn window(&self) -> Option<([i64; 3], i64)> {
+        let of = i64::from(self.program.window_of?);
+        let elements = &self.elements[self.program.window()?];
+        let value = |at: usize| elements[at].map_or(0, |bits| i64::from(bits as u32 as i32));
+        Some(([value(0), value(1), value(2)], of))
     }
 
     /// Memory and place of an element; `None` if a subscript is outside.
@@ -294,18 +350,12 @@ impl<'a> Memory<'a> {
             let into = match buffer.role {
                 BufferRole::Output => &mut outputs.results,
                 BufferRole::Param | BufferRole::State => &mut outputs.leaves,
-                BufferRole::Input | BufferRole::Temporary | BufferRole::Table => continue,
+                BufferRole::Input
+                | BufferRole::Temporary
+                | BufferRole::Table
+                | BufferRole::Message => continue,
             };
-            let shape: Vec<i64> = buffer.shape.iter().map(|dim| dim.at(batch)).collect();
-            let bits: Vec<u64> = indices(&shape)
-                .into_iter()
-                .map(|index| {
-                    let offset =
-                        buffer.layout.offset(&buffer.shape, self.program.max_batch, &index);
-                    self.elements[id][offset as usize].unwrap_or(0)
-                })
-                .collect();
-            into.insert(buffer.name.clone(), Tensor::new(shape, data_of(buffer.elem, &bits)));
+            into.insert(buffer.name.clone(), self.tensor(id, batch));
         }
         outputs
     }

@@ -9,6 +9,9 @@
 //! The space is cut into *work units* by the [`Schedule`]; units may run in any order and at the same time, so no unit may read or write an
 //! element that another unit of the phase writes (the interpreter's race check). Schedules never change a bit.
 //!
+//! The program of a part of a batch has [`Exchange`]s: between two segments a buffer of this part goes to the others, and another is filled
+//! from theirs.
+//!
 //! Buffers have logical shapes with the batch as an extent; subscripts are logical, and the buffer's layout places them. Strides come
 //! from the maximum batch, trip counts from the actual one.
 
@@ -22,13 +25,13 @@ mod print;
 mod verify;
 
 #[cfg(feature = "interpreters")]
-pub use interpret::{TileError, TileOutputs, interpret};
+pub use interpret::{TileError, TileOutputs, interpret, interpret_part};
 pub use parse::parse;
 pub use verify::BrokenLaw;
 
 pub use data::{
-    Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
-    UnitAxis,
+    Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment,
+    Store, UnitAxis,
 };
 
 #[cfg(all(test, feature = "interpreters"))]

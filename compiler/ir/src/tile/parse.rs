@@ -5,21 +5,21 @@
 //! skipped.
 
 use super::data::{
-    Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
-    UnitAxis,
+    Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment,
+    Store, UnitAxis,
 };
-use super::print::{kind_name, role_name};
+use super::print::{exchange_name, kind_name, role_name};
 use crate::affine::Affine;
 use crate::entity::{EntityRef, IndexVec};
 use crate::graph::lex::{Cursor, Token};
 use crate::graph::ops::{elem_from_name, word};
 use crate::graph::parse::{
-    ParseError, Parsed, affine, condition, dim, fill, layout, literal, order,
+    ParseError, Parsed, affine, condition, dim, fill, layout, literal, order, shards,
 };
 use crate::graph::print::class_name;
 use crate::graph::{BinaryOp, Combine, Compare, UnaryOp};
 use crate::layout::Layout;
-use dlc_abi::{BufferRole, Dim, ElemType, NumericsClass, SegmentKind};
+use dlc_abi::{BufferRole, Dim, ElemType, ExchangeKind, NumericsClass, SegmentKind};
 
 /// Reads one program.
 ///
@@ -57,8 +57,7 @@ pub fn parse(text: &str) -> Result<Program, ParseError> {
 fn header(c: &mut Cursor) -> Parsed<Program> {
     c.expect("program")?;
     let name = c.string()?;
-    c.expect("shards")?;
-    let shards = c.unsigned()?;
+    let (shards, window_of) = shards(c)?;
     c.expect("class")?;
     let classes = [NumericsClass::Fused, NumericsClass::Unfused];
     let class = c.one_of("a numerics class", &classes, |class| class_name(*class))?;
@@ -70,10 +69,12 @@ fn header(c: &mut Cursor) -> Parsed<Program> {
     Ok(Program {
         name,
         shards,
+        window_of,
         class,
         max_batch,
         buffers: IndexVec::new(),
         segments: Vec::new(),
+        exchanges: Vec::new(),
         arena_bytes,
     })
 }
@@ -87,6 +88,13 @@ fn body_line(program: &mut Program, c: &mut Cursor) -> Parsed<()> {
         in_order(c, number, program.buffers.len())?;
         let buffer = buffer(c)?;
         program.buffers.push(buffer);
+        return Ok(());
+    }
+    if c.eat("exchange") {
+        if !program.segments.is_empty() {
+            return Err(c.error("exchanges stand before the segments"));
+        }
+        program.exchanges.push(exchange(c)?);
         return Ok(());
     }
     if c.eat("segment") {
@@ -111,6 +119,19 @@ fn body_line(program: &mut Program, c: &mut Cursor) -> Parsed<()> {
     phase_line(phase, c)
 }
 
+fn exchange(c: &mut Cursor) -> Parsed<Exchange> {
+    let kinds = [ExchangeKind::AllGather, ExchangeKind::AllToAll];
+    let kind = c.one_of("a kind of exchange", &kinds, |kind| exchange_name(*kind))?;
+    let from = buffer_ref(c)?;
+    c.expect("to")?;
+    let to = buffer_ref(c)?;
+    c.expect("after")?;
+    let after = c.unsigned()? as usize;
+    c.expect("before")?;
+    let before = c.unsigned()? as usize;
+    Ok(Exchange { kind, from, to, after, before })
+}
+
 fn buffer(c: &mut Cursor) -> Parsed<Buffer> {
     c.expect("=")?;
     let roles = [
@@ -120,6 +141,7 @@ fn buffer(c: &mut Cursor) -> Parsed<Buffer> {
         BufferRole::Output,
         BufferRole::Temporary,
         BufferRole::Table,
+        BufferRole::Message,
     ];
     let role = c.one_of("a role", &roles, |role| role_name(*role))?;
     let elem = elem(c)?;
@@ -352,7 +374,7 @@ fn bytes(c: &mut Cursor) -> Parsed<u64> {
 mod tests {
     use super::*;
 
-    const EVERYTHING: &str = r#"program "all \"of\" it" shards 8 class unfused batch 64 arena 1024 {
+    const EVERYTHING: &str = r#"program "all \"of\" it" shards 8 of 16 class unfused batch 64 arena 1024 {
   b0 = input f32[batch, 2*batch + 3, 4] "x"
   b1 = param f32[4, 70] layout (i1 / 64, i0, i1 mod 64) "layer.w"
   b2 = input i32[batch] "label"
@@ -361,6 +383,8 @@ mod tests {
   b5 = output f64[] "loss"
   b6 = state i64[3] "n"
   b7 = table u8[4] ""
+  b8 = message f32[2, 3] "@given"
+exchange all_to_all b8 to b8 after 0 before 1
 segment "all.forward" forward
   phase "y" [i0 < batch, i1 < 8 | i2 < 2*batch + 3] units(i0/8, i1/4) lanes i1 x 2 rows i0 x 4
     e0: f32 = load b0[i0, -i2 + 5, 2*i1 - 1] skip
@@ -397,7 +421,8 @@ segment "all.update" update
     fn text_round_trips() {
         let program = parse(EVERYTHING).expect("the text is a program");
         assert_eq!(program.to_string(), EVERYTHING);
-        assert_eq!(program.buffers.len(), 8);
+        assert_eq!(program.buffers.len(), 9);
+        assert_eq!(program.exchanges.len(), 1);
         assert_eq!(program.segments[0].phases[0].n_space, 2);
         assert_eq!(program.segments[1].phases[0].n_space, 0);
         assert_eq!(parse(&program.to_string()).as_ref(), Ok(&program));

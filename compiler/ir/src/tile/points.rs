@@ -337,13 +337,20 @@ impl Evaluator<'_> {
             Some(_) => i64::from(self.program.shards),
             None => 1,
         };
+        let place = memory.window();
         let mut tree = Tree::new(reduction.combine);
         for shard in 0..shards {
             let mut ranges = whole.clone();
             if let Some(axis) = reduction.order.shard_axis {
                 // Shards are cut between examples; what is beyond multiples of the batch belongs to the last.
                 let dim = self.phase.axes[axis];
-                let cut = |shard: i64| dim.batch_factor * (self.batch * shard / shards);
+                let examples = |shard: i64| match place {
+                    None => self.batch * shard / shards,
+                    Some(([whole, before, shards_before], of)) => {
+                        whole * (shards_before + shard) / of - before
+                    }
+                };
+                let cut = |shard: i64| dim.batch_factor * examples(shard);
                 let end = if shard + 1 == shards { dim.at(self.batch) } else { cut(shard + 1) };
                 ranges[axis - n_space] = (cut(shard), end);
             }

@@ -20,27 +20,38 @@ use super::data::{Buffer, Expr, Node, Phase, Program, Reduction, Schedule};
 use crate::affine::Affine;
 use crate::graph::Guard;
 use crate::graph::infer::{dim_text, shape_text};
-use crate::graph::ops::elem_name;
+use crate::graph::ops::{elem_name, word};
 use crate::graph::print::{
-    class_name, escape, fill_text, layout_text, literal_text, order_text, subs_text,
+    class_name, escape, fill_text, layout_text, literal_text, order_text, shards_text, subs_text,
 };
 use crate::layout::Layout;
-use dlc_abi::{BufferRole, SegmentKind};
+use dlc_abi::{BufferRole, ExchangeKind, SegmentKind};
 use std::fmt;
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "program \"{}\" shards {} class {} batch {} arena {} {{",
+            "program \"{}\" {} class {} batch {} arena {} {{",
             escape(&self.name),
-            self.shards,
+            shards_text(self.shards, self.window_of),
             class_name(self.class),
             self.max_batch,
             self.arena_bytes
         )?;
         for (id, buffer) in self.buffers.iter() {
             writeln!(f, "  {id} = {}", buffer_text(buffer))?;
+        }
+        for exchange in &self.exchanges {
+            writeln!(
+                f,
+                "exchange {} {} to {} after {} before {}",
+                exchange_name(exchange.kind),
+                exchange.from,
+                exchange.to,
+                exchange.after,
+                exchange.before
+            )?;
         }
         for segment in &self.segments {
             writeln!(f, "segment \"{}\" {}", escape(&segment.name), kind_name(segment.kind))?;
@@ -60,6 +71,13 @@ pub(super) fn kind_name(kind: SegmentKind) -> &'static str {
     }
 }
 
+pub(super) fn exchange_name(kind: ExchangeKind) -> &'static str {
+    match kind {
+        ExchangeKind::AllGather => word::ALL_GATHER,
+        ExchangeKind::AllToAll => word::ALL_TO_ALL,
+    }
+}
+
 pub(super) fn role_name(role: BufferRole) -> &'static str {
     match role {
         BufferRole::Input => "input",
@@ -68,6 +86,7 @@ pub(super) fn role_name(role: BufferRole) -> &'static str {
         BufferRole::Output => "output",
         BufferRole::Temporary => "temporary",
         BufferRole::Table => "table",
+        BufferRole::Message => "message",
     }
 }
 

@@ -4,7 +4,7 @@ use super::data::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program};
 use crate::affine::Affine;
 use crate::entity::EntityRef;
 use crate::graph::{Combine, Fill, OrderKind};
-use dlc_abi::{BufferRole, ElemType};
+use dlc_abi::{BufferRole, ElemType, ExchangeKind};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -35,6 +35,7 @@ impl Program {
             // Chains of aliases may not end, so nothing further can be said.
             return Err(checker.broken);
         }
+        checker.exchanges();
         checker.definitions();
         for phase in self.segments.iter().flat_map(|segment| &segment.phases) {
             checker.phase(phase);
@@ -94,6 +95,35 @@ impl Checker<'_> {
         }
     }
 
+    /// Exchanges name messages with a row for each part, and lie between the segment that gives and the one that takes.
+    fn exchanges(&mut self) {
+        let program = self.program;
+        for (at, exchange) in program.exchanges.iter().enumerate() {
+            self.place = format!("exchange {at}");
+            let is_message = |id: BufferId| {
+                program.buffers.get(id).is_some_and(|buffer| {
+                    buffer.role == BufferRole::Message
+                        && buffer.alias_of.is_none()
+                        && buffer.layout.is_row_major()
+                })
+            };
+            self.require(is_message(exchange.from) && is_message(exchange.to), || {
+                "its buffers are row-major messages".into()
+            });
+            let elements = |id: BufferId, row: usize| {
+                let buffer = program.buffers.get(id)?;
+                buffer.shape.get(row..)?.iter().map(|dim| dim.as_fixed()).product::<Option<i64>>()
+            };
+            let row = usize::from(exchange.kind == ExchangeKind::AllGather);
+            let fits = elements(exchange.from, 0).is_some()
+                && elements(exchange.from, 0) == elements(exchange.to, row);
+            self.require(fits, || "what is given has not the elements that are taken".into());
+            let ordered =
+                exchange.after < exchange.before && exchange.before <= program.segments.len();
+            self.require(ordered, || "it ends after it begins, within the segments".into());
+        }
+    }
+
     /// Every read of a temporary or output follows a write of its memory.
     fn definitions(&mut self) {
         let mut written: BTreeSet<usize> = self
@@ -143,11 +173,14 @@ impl Checker<'_> {
         for store in &phase.stores {
             self.place = format!("{name}, store to {}", store.buffer);
             self.access(phase, store.buffer, &store.subs, Fill::InRange);
-            let role = self
+            let memory = self
                 .program
                 .buffers
                 .get(store.buffer)
-                .map(|_| self.program.buffers[self.program.memory_of(store.buffer)].role);
+                .map(|_| self.program.memory_of(store.buffer));
+            let role = memory.map(|memory| self.program.buffers[memory].role);
+            let taken = self.program.exchanges.iter().any(|exchange| Some(exchange.to) == memory);
+            self.require(!taken, || "what an exchange takes is not written".into());
             self.require(!matches!(role, Some(BufferRole::Input | BufferRole::Table)), || {
                 "inputs and tables are not written".into()
             });

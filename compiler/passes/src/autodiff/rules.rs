@@ -72,6 +72,8 @@ pub(super) fn pull(
         Op::Contract(contract) => parts = contraction(&mut g, contract, y, dy, active),
         // y[o] = x[.., n[o], ..]:  dx[.., k, ..] += n[o] = k ? dy[o] : 0
         Op::Gather(gather_) => give(gather_.operand, &mut || Some(gather(&mut g, gather_, dy))),
+        // Parts of a batch come after gradients: what is differentiated is the whole step.
+        Op::Exchange(_) => {}
     }
     parts
 }

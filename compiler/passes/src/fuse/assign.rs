@@ -24,13 +24,13 @@ pub fn in_place(draft: &mut Draft) {
             moved.insert(assign.value, assign.target);
         } else if assign.value != assign.target {
             let phase = copy_phase(&draft.buffers, assign.value, assign.target);
-            copies.push(StagedPhase { stage: assign.stage, phase });
+            copies.push(StagedPhase { when: assign.when, phase });
         }
     }
     // Copies come last of all, when no phase needs an old value any more.
-    let last = draft.phases.iter().map(|staged| staged.stage).max();
+    let last = draft.phases.iter().map(|staged| staged.when).max();
     for mut copy in copies {
-        copy.stage = last.unwrap_or(copy.stage).max(copy.stage);
+        copy.when = last.unwrap_or(copy.when).max(copy.when);
         draft.phases.push(copy);
     }
 }
@@ -45,8 +45,8 @@ fn keep_old_value(draft: &mut Draft, assign: &mut Assign) {
     let kept = Buffer { name, role: BufferRole::Temporary, ..old.clone() };
     let kept = draft.buffers.push(kept);
     let phase = copy_phase(&draft.buffers, assign.value, kept);
-    let stage = draft.phases.first().map_or(assign.stage, |first| first.stage);
-    draft.phases.insert(0, StagedPhase { stage, phase });
+    let when = draft.phases.first().map_or(assign.when, |first| first.when);
+    draft.phases.insert(0, StagedPhase { when, phase });
     assign.value = kept;
 }
 

@@ -2,7 +2,7 @@
 
 use super::roots::{Roots, stays_inside};
 use crate::pass::PassError;
-use dlc_abi::{BufferRole, Dim, ElemType, SegmentKind};
+use dlc_abi::{BufferRole, Dim, ElemType, ExchangeKind, SegmentKind};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
 use dlc_ir::graph::{
@@ -10,15 +10,25 @@ use dlc_ir::graph::{
 };
 use dlc_ir::layout::Layout;
 use dlc_ir::tile::{
-    Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment, Store,
+    Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment,
+    Store,
 };
 use rustc_hash::FxHashMap;
 
-/// A phase with the stage that it belongs to.
-#[derive(Debug, Clone)]
-pub struct StagedPhase {
+/// The place of a phase in a step. Segments are cut where it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct When {
+    /// The longest chain of exchanges that lead to it: what parts of a batch exchange is there only after all that is given was computed.
+    pub round: usize,
     /// Part of the step.
     pub stage: Stage,
+}
+
+/// A phase with its place in the step.
+#[derive(Debug, Clone)]
+pub struct StagedPhase {
+    /// Its place.
+    pub when: When,
     /// The phase.
     pub phase: Phase,
 }
@@ -32,6 +42,21 @@ pub struct Draft {
     pub phases: Vec<StagedPhase>,
     /// New values that still have to reach the leaf they are assigned to.
     pub assigns: Vec<Assign>,
+    /// What parts of a batch give to one another.
+    pub exchanges: Vec<DraftExchange>,
+}
+
+/// An exchange whose segments are not known yet.
+#[derive(Debug, Clone, Copy)]
+pub struct DraftExchange {
+    /// Who gets what.
+    pub kind: ExchangeKind,
+    /// What is given.
+    pub from: BufferId,
+    /// What is taken.
+    pub to: BufferId,
+    /// The round of what is given.
+    pub round: usize,
 }
 
 /// A value in a buffer that becomes the new value of a leaf.
@@ -41,8 +66,8 @@ pub struct Assign {
     pub value: BufferId,
     /// The leaf's buffer.
     pub target: BufferId,
-    /// Stage of the value.
-    pub stage: Stage,
+    /// The place of the value.
+    pub when: When,
 }
 
 /// Builds the phases of all stored values, in order, stages kept together.
@@ -54,58 +79,98 @@ pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, Pa
         buffer_of: vec![None; graph.nodes.len()],
         names: FxHashMap::default(),
     };
+    let rounds = rounds(graph);
+    let when = |id: NodeId| When { round: rounds[id.index()], stage: graph.nodes[id].stage };
     let mut phases = Vec::new();
+    let mut exchanges = Vec::new();
     for (id, node) in graph.nodes.iter() {
         if !roots.is_stored(id) {
             continue;
         }
         builder.allocate(id)?;
-        if !matches!(node.op, Op::Input { .. } | Op::Reshape(_)) {
-            phases.push(StagedPhase { stage: node.stage, phase: builder.phase_of(id)? });
+        match &node.op {
+            Op::Input { .. } | Op::Reshape(_) => {}
+            Op::Exchange(exchange) => {
+                let (from, copy) = builder.give(exchange.operand, &phases, &exchanges)?;
+                let when = when(exchange.operand);
+                phases.extend(copy.map(|phase| StagedPhase { when, phase }));
+                exchanges.push(DraftExchange {
+                    kind: exchange.kind,
+                    from,
+                    to: builder.buffer(id)?,
+                    round: when.round,
+                });
+            }
+            _ => phases.push(StagedPhase { when: when(id), phase: builder.phase_of(id)? }),
         }
     }
     let mut assigns = Vec::new();
     for output in &graph.outputs {
         let value = builder.buffer(output.value)?;
-        let stage = graph.nodes[output.value].stage;
+        let when = when(output.value);
         match &output.kind {
             OutputKind::Result(name) => {
                 if let Some(phase) = builder.hand_out(name, value, &phases) {
-                    phases.push(StagedPhase { stage, phase });
+                    phases.push(StagedPhase { when, phase });
                 }
             }
             OutputKind::Assign(target) => {
-                assigns.push(Assign { value, target: builder.buffer(*target)?, stage });
+                assigns.push(Assign { value, target: builder.buffer(*target)?, when });
             }
         }
     }
-    phases.sort_by_key(|staged| staged.stage);
-    Ok(Draft { buffers: builder.buffers, phases, assigns })
+    phases.sort_by_key(|staged| staged.when);
+    Ok(Draft { buffers: builder.buffers, phases, assigns, exchanges })
+}
+
+/// The longest chain of exchanges that leads to each node.
+fn rounds(graph: &Graph) -> Vec<usize> {
+    let mut rounds: Vec<usize> = Vec::with_capacity(graph.nodes.len());
+    for node in graph.nodes.values() {
+        let before = node.op.operands().iter().map(|operand| rounds[operand.index()]).max();
+        let own = usize::from(matches!(node.op, Op::Exchange(_)));
+        rounds.push(before.unwrap_or(0) + own);
+    }
+    rounds
 }
 
 impl Draft {
-    /// Puts the phases into one segment a stage.
+    /// Puts the phases into one segment a stage, and into more where values are exchanged between them.
     pub fn into_program(self, graph: &Graph, max_batch: i64) -> Program {
         let mut segments: Vec<Segment> = Vec::new();
-        for StagedPhase { stage, phase } in self.phases {
-            let (kind, suffix) = match stage {
+        let mut rounds: Vec<usize> = Vec::new();
+        let mut last = None;
+        for StagedPhase { when, phase } in self.phases {
+            let (kind, suffix) = match when.stage {
                 Stage::Forward => (SegmentKind::Forward, "forward"),
                 Stage::Backward => (SegmentKind::Backward, "backward"),
                 Stage::Update => (SegmentKind::Update, "update"),
             };
-            if segments.last().is_none_or(|segment| segment.kind != kind) {
-                let name = format!("{}.{suffix}", graph.name);
+            if last != Some(when) {
+                let round =
+                    if when.round == 0 { String::new() } else { format!(".{}", when.round) };
+                let name = format!("{}.{suffix}{round}", graph.name);
                 segments.push(Segment { name, kind, phases: Vec::new() });
+                rounds.push(when.round);
             }
+            last = Some(when);
             segments.last_mut().expect("pushed above").phases.push(phase);
         }
+        let exchanges =
+            self.exchanges.into_iter().map(|DraftExchange { kind, from, to, round }| {
+                // All exchanges of a round take place together, so that each pair of parts has one message.
+                let before = rounds.partition_point(|&of_segment| of_segment <= round);
+                Exchange { kind, from, to, after: before.saturating_sub(1), before }
+            });
         Program {
             name: graph.name.clone(),
             shards: graph.shards,
+            window_of: graph.window_of,
             class: graph.class,
             max_batch,
             buffers: self.buffers,
             segments,
+            exchanges: exchanges.collect(),
             arena_bytes: 0,
         }
     }
@@ -167,6 +232,7 @@ impl Builder<'_> {
                 format!("{} reshaped", node.origin.name),
                 Some(self.buffer(*operand)?),
             ),
+            Op::Exchange(_) => (BufferRole::Message, format!("@taken {}", node.origin.name), None),
             _ => (BufferRole::Temporary, node.origin.name.clone(), None),
         };
         let wanted = match (role, wanted.is_empty()) {
@@ -210,6 +276,42 @@ impl Builder<'_> {
         };
         let to = self.buffers.push(copy);
         Some(copy_phase(&self.buffers, value, to))
+    }
+
+    /// Makes a message out of a value: its own memory if that is a plain temporary, otherwise a copy.
+    fn give(
+        &mut self,
+        value: NodeId,
+        phases: &[StagedPhase],
+        exchanges: &[DraftExchange],
+    ) -> Result<(BufferId, Option<Phase>), PassError> {
+        let value = self.buffer(value)?;
+        let mut owner = value;
+        while let Some(alias) = self.buffers[owner].alias_of {
+            owner = alias;
+        }
+        let written =
+            phases.iter().any(|staged| staged.phase.writes().any(|buffer| buffer == owner));
+        let given = exchanges.iter().any(|exchange| exchange.from == owner);
+        if given || (self.buffers[owner].role == BufferRole::Temporary && written) {
+            if !given {
+                let name = format!("@given {}", self.buffers[owner].name.trim_start_matches('~'));
+                self.buffers[owner].name = self.unique_name(&name);
+                self.buffers[owner].role = BufferRole::Message;
+            }
+            return Ok((owner, None));
+        }
+        let name = format!("@given {}", self.buffers[value].name.trim_start_matches('~'));
+        let copy = Buffer {
+            name: self.unique_name(&name),
+            role: BufferRole::Message,
+            alias_of: None,
+            arena_offset: None,
+            layout: Layout::row_major(self.buffers[value].shape.len()),
+            ..self.buffers[value].clone()
+        };
+        let to = self.buffers.push(copy);
+        Ok((to, Some(copy_phase(&self.buffers, value, to))))
     }
 
     fn phase_of(&mut self, id: NodeId) -> Result<Phase, PassError> {
@@ -346,7 +448,7 @@ impl Lowering<'_, '_> {
         let elem = node.elem;
         let expr = match &node.op {
             Op::Contract(_) if self.anchor == Some(id) => Expr::Reduced,
-            Op::Contract(_) | Op::Input { .. } | Op::Reshape(_) => {
+            Op::Contract(_) | Op::Input { .. } | Op::Reshape(_) | Op::Exchange(_) => {
                 return Err(PassError::bug(
                     "fuse",
                     format!("{id} cannot be computed inside a phase"),
@@ -355,9 +457,14 @@ impl Lowering<'_, '_> {
             Op::Const(literal) => Expr::Const(*literal),
             Op::Iota { axis } => Expr::Index(at[*axis].clone()),
             Op::Extent(dim) => Expr::Extent(*dim),
-            Op::Random { seed, step, draw } => {
+            Op::Random { seed, step, draw, first } => {
                 let (seed, step) = (self.inline(*seed, &[])?, self.inline(*step, &[])?);
-                let element = self.flat_index(&node.shape, at);
+                let mut element = self.flat_index(&node.shape, at);
+                if let Some(first) = first {
+                    let first = self.inline(*first, &[])?;
+                    let sum = Expr::Binary(BinaryOp::Add, first, element);
+                    element = self.push(sum, ElemType::I32);
+                }
                 Expr::Random { seed, step, draw: *draw, element }
             }
             Op::Unary(op, a) => Expr::Unary(*op, self.inline(*a, at)?),

@@ -24,7 +24,7 @@ pub fn run(draft: &mut Draft) {
 
 /// The earlier phase that `draft.phases[at]` can join.
 fn producer(draft: &Draft, at: usize) -> Option<usize> {
-    let StagedPhase { stage, phase } = &draft.phases[at];
+    let StagedPhase { when, phase } = &draft.phases[at];
     if phase.reduction.is_some() {
         return None;
     }
@@ -33,7 +33,7 @@ fn producer(draft: &Draft, at: usize) -> Option<usize> {
         draft.phases[earlier].phase.writes().any(|written| reads.contains(&owner(draft, written)))
     })?;
     let candidate = &draft.phases[latest];
-    let same_space = candidate.stage == *stage && candidate.phase.space() == phase.space();
+    let same_space = candidate.when == *when && candidate.phase.space() == phase.space();
     (same_space && reads_at_the_same_point(draft, phase, &candidate.phase)).then_some(latest)
 }
 

@@ -52,6 +52,7 @@ pub fn choose(graph: &Graph) -> Roots {
                 }
             }
             Op::Const(_) | Op::Iota { .. } | Op::Extent(_) => {}
+            Op::Exchange(_) => roots.stored[at] = true,
             Op::Random { .. }
             | Op::Unary(..)
             | Op::Binary(..)
@@ -101,6 +102,7 @@ fn demanded_by_users(graph: &Graph) -> Vec<bool> {
     for node in graph.nodes.values() {
         match &node.op {
             Op::Reshape(operand) => demanded[operand.index()] = true,
+            Op::Exchange(exchange) => demanded[exchange.operand.index()] = true,
             Op::Gather(gather) => {
                 demanded[gather.operand.index()] = true;
                 demanded[gather.index.index()] = true;
@@ -140,7 +142,7 @@ fn must_be_stored(graph: &Graph, roots: &Roots, cost: &[u32], id: NodeId, operan
                     || !stays_inside(contract, read, shape)
                     || (inline_cost(roots, cost, operand) > 0 && !reads_once(contract, read)))
         }),
-        Op::Reshape(_) | Op::Gather(_) => true,
+        Op::Reshape(_) | Op::Gather(_) | Op::Exchange(_) => true,
         Op::Input { .. }
         | Op::Const(_)
         | Op::Iota { .. }
@@ -205,7 +207,8 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::View { .. }
         | Op::Reshape(_)
         | Op::Contract(_)
-        | Op::Gather(_) => false,
+        | Op::Gather(_)
+        | Op::Exchange(_) => false,
     }
 }
 
@@ -248,7 +251,8 @@ fn own_cost(op: &Op) -> u32 {
         | Op::Iota { .. }
         | Op::Extent(_)
         | Op::View { .. }
-        | Op::Reshape(_) => 0,
+        | Op::Reshape(_)
+        | Op::Exchange(_) => 0,
         Op::Random { .. } => 60,
         Op::Unary(op, _) => match op {
             UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Floor | UnaryOp::Not => 1,

@@ -25,7 +25,8 @@ fn fold_const(site: &mut Site<'_>) -> Option<Becomes> {
         | Op::View { .. }
         | Op::Reshape(_)
         | Op::Contract(_)
-        | Op::Gather(_) => return None,
+        | Op::Gather(_)
+        | Op::Exchange(_) => return None,
     }
     let operands: Vec<(ElemType, Literal)> = site
         .node

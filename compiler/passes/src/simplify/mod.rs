@@ -225,7 +225,8 @@ fn value_hash(node: &Node) -> u64 {
         | Op::View { .. }
         | Op::Reshape(_)
         | Op::Contract(_)
-        | Op::Gather(_) => {}
+        | Op::Gather(_)
+        | Op::Exchange(_) => {}
     }
     hasher.finish()
 }
@@ -257,7 +258,8 @@ fn fills(op: &Op) -> impl Iterator<Item = Literal> {
         | Op::Fma(..)
         | Op::Convert(_)
         | Op::Reshape(_)
-        | Op::Gather(_) => (None, &[]),
+        | Op::Gather(_)
+        | Op::Exchange(_) => (None, &[]),
     };
     one.into_iter().chain(reads.iter().map(|read| &read.fill)).filter_map(|fill| match fill {
         Fill::Value(literal) => Some(*literal),

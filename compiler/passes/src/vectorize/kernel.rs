@@ -278,8 +278,19 @@ fn params(program: &Program, phase: &Phase, accesses: &Accesses) -> Vec<Param> {
             }
         }
     }
+    if let Some(window) = window_of_sums(program, phase) {
+        params.push(Param::Base(window));
+    }
     params.extend([Param::Batch, Param::Scratch, Param::Error]);
     params
+}
+
+/// The memory that tells the phase where shards are cut: for sums over several shards of a part of a batch.
+pub(super) fn window_of_sums(program: &Program, phase: &Phase) -> Option<BufferId> {
+    let order = phase.reduction.as_ref()?.order;
+    order.shard_axis.filter(|_| program.shards > 1)?;
+    program.window_of?;
+    program.window()
 }
 
 /// Whether some expression, fill or guard needs the index along an axis.

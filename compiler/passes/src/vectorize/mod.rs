@@ -16,7 +16,7 @@ mod sweep;
 
 use crate::access::Walk;
 use crate::pass::PassError;
-use dlc_abi::{BufferDesc, BufferRole, Manifest, NUMERICS_VERSION, SegmentDesc};
+use dlc_abi::{BufferDesc, BufferRole, ExchangeDesc, Manifest, NUMERICS_VERSION, SegmentDesc};
 use dlc_ir::entity::EntityRef;
 use dlc_ir::target::TargetDesc;
 use dlc_ir::tile::{BufferId, Phase, Program};
@@ -68,8 +68,20 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
         class: program.class,
         max_batch: program.max_batch,
         shards: program.shards,
+        window_of: program.window_of,
         buffers: slots.descriptions(program),
         segments,
+        exchanges: program
+            .exchanges
+            .iter()
+            .map(|exchange| ExchangeDesc {
+                kind: exchange.kind,
+                from: slots.slot(exchange.from),
+                to: slots.slot(exchange.to),
+                after: exchange.after,
+                before: exchange.before,
+            })
+            .collect(),
         tables: Vec::new(),
         arena_bytes: program.arena_bytes.next_multiple_of(64),
         scratch_bytes: scratch_bytes.next_multiple_of(64),
@@ -183,7 +195,8 @@ impl Slots {
                         | BufferRole::Param
                         | BufferRole::State
                         | BufferRole::Output
-                        | BufferRole::Table => None,
+                        | BufferRole::Table
+                        | BufferRole::Message => None,
                     },
                     table: None,
                 }

@@ -1,18 +1,30 @@
 //! Emits a tile with its reduction, in the frozen order: shards, chunks, chains, lanes.
 
 use super::eval::{At, Cache};
-use super::kernel::{Emitter, Env, Len, Param, Tile, is_lanes_order};
+use super::kernel::{Emitter, Env, Len, Param, Tile, is_lanes_order, window_of_sums};
 use super::stack::Stack;
 use crate::pass::PassError;
 use dlc_abi::Dim;
 use dlc_ir::graph::{Combine, Order};
 use dlc_ir::tile::{Expr, ExprId};
-use dlc_ir::vector::{Compare, Elem, FoldOp, Inst, IntOp, MaskOp, Type, Val, VecBinary};
+use dlc_ir::vector::{
+    Addr, Compare, Elem, FoldOp, Inst, IntOp, IntWidth, MaskOp, Type, Val, VecBinary,
+};
 
 /// Innermost runs up to this many terms are unrolled, if the whole body stays small.
 const UNROLLED_TERMS: i64 = 8;
 /// Accumulations in an unrolled body.
 const UNROLLED_OPS: i64 = 100;
+
+/// The place of a part in its batch; see [`dlc_ir::graph::WINDOW_INPUT`].
+#[derive(Debug, Clone, Copy)]
+struct WindowVals {
+    whole: Val,
+    before: Val,
+    shards_before: Val,
+    /// Shards of the whole batch.
+    of: i64,
+}
 
 /// What is done with a piece of an axis: gets its place, its length and the carried values, and returns the next ones.
 pub(super) type Piece<'b, E> =
@@ -118,9 +130,10 @@ impl Emitter<'_> {
     pub(super) fn shard_at(&mut self, env: &Env, axis: usize, shard: Val) -> (Env, Vec<Len>) {
         let shards = i64::from(self.program.shards);
         let extent = self.phase.axes[axis];
-        let low = self.shard_bound(extent, shard, shards);
+        let window = self.window();
+        let low = self.shard_bound(extent, shard, shards, window);
         let next = self.fb.iadd_const(shard, 1);
-        let high = self.shard_bound(extent, next, shards);
+        let high = self.shard_bound(extent, next, shards, window);
         let count = self.fb.int_op(IntOp::Sub, high, low);
         let mut lens = self.reduction_lens();
         let most_examples = (self.program.max_batch + shards - 1) / shards;
@@ -128,12 +141,39 @@ impl Emitter<'_> {
         (self.shifted_by(env, axis, low), lens)
     }
 
+    /// The place of a part in its batch, from the leaf that tells it.
+    fn window(&mut self) -> Option<WindowVals> {
+        let memory = window_of_sums(self.program, self.phase)?;
+        let base = self.param(Param::Base(memory));
+        let mut at =
+            |offset: i32| self.fb.inst(Inst::IntLoad(IntWidth::I32, Addr::offset(base, offset)));
+        let (whole, before, shards_before) = (at(0), at(4), at(8));
+        let of = i64::from(self.program.window_of?);
+        Some(WindowVals { whole, before, shards_before, of })
+    }
+
     /// Where a shard begins: shards are cut between examples, `floor(batch * shard / shards)` of them, and what an extent has beyond
     /// multiples of the batch belongs to the last.
-    fn shard_bound(&mut self, extent: Dim, shard: Val, shards: i64) -> Val {
-        let batch = self.param(Param::Batch);
-        let product = self.fb.int_op(IntOp::Mul, batch, shard);
-        let examples = self.divided(product, shards);
+    fn shard_bound(
+        &mut self,
+        extent: Dim,
+        shard: Val,
+        shards: i64,
+        window: Option<WindowVals>,
+    ) -> Val {
+        let examples = match window {
+            None => {
+                let batch = self.param(Param::Batch);
+                let product = self.fb.int_op(IntOp::Mul, batch, shard);
+                self.divided(product, shards)
+            }
+            Some(WindowVals { whole, before, shards_before, of }) => {
+                let shard = self.fb.iadd(shards_before, shard);
+                let product = self.fb.int_op(IntOp::Mul, whole, shard);
+                let end = self.divided(product, of);
+                self.fb.int_op(IntOp::Sub, end, before)
+            }
+        };
         let elements = self.fb.imul_const(examples, extent.batch_factor);
         if extent.constant == 0 {
             return elements;

@@ -520,7 +520,8 @@ fn word_of(op: &Op) -> &'static str {
         | Op::View { .. }
         | Op::Reshape(_)
         | Op::Contract(_)
-        | Op::Gather(_) => op.info().name,
+        | Op::Gather(_)
+        | Op::Exchange(_) => op.info().name,
     }
 }
 

@@ -23,6 +23,8 @@ impl ManifestBuilder {
                 class: NumericsClass::Fused,
                 max_batch,
                 shards: 4,
+                window_of: None,
+                exchanges: Vec::new(),
                 buffers: Vec::new(),
                 segments: Vec::new(),
                 tables: Vec::new(),

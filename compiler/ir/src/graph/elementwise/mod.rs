@@ -69,7 +69,8 @@ pub(super) fn apply<'v>(
         | Op::View { .. }
         | Op::Reshape(_)
         | Op::Contract(_)
-        | Op::Gather(_) => return None,
+        | Op::Gather(_)
+        | Op::Exchange(_) => return None,
     })
 }
 

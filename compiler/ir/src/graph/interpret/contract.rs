@@ -14,7 +14,8 @@ use std::marker::PhantomData;
 /// What a contraction needs to know beside itself.
 pub(super) struct Setting<'a> {
     pub batch: i64,
-    pub shards: u32,
+    /// Where shards are cut, in examples: from 0 to the batch.
+    pub cuts: &'a [i64],
     pub class: NumericsClass,
     /// Shape of the result.
     pub shape: Vec<i64>,
@@ -471,9 +472,8 @@ impl<'e, 'a, T: Number, F: Fold<T>> Reduction<'e, 'a, T, F> {
         };
         let setting = self.evaluation.setting;
         let mut tree = Tree::new();
-        for shard in 0..setting.shards {
-            let (from, to) =
-                shard_range(self.evaluation.dims[axis], setting.batch, shard, setting.shards);
+        for shard in 0..setting.cuts.len() - 1 {
+            let (from, to) = shard_range(self.evaluation.dims[axis], setting.cuts, shard);
             let mut low = vec![0; self.evaluation.extents.len() - self.n_out];
             let mut high = self.evaluation.extents[self.n_out..].to_vec();
             (low[axis - self.n_out], high[axis - self.n_out]) = (from, to);
@@ -549,9 +549,10 @@ impl<'e, 'a, T: Number, F: Fold<T>> Reduction<'e, 'a, T, F> {
     }
 }
 
-/// The part of an axis that belongs to a shard. An axis of `a*batch + b` is cut at `a * floor(batch * s / shards)`; the last
+/// The part of an axis that belongs to a shard. An axis of `a*batch + b` is cut at `a` times the cut between examples; the last
 /// shard also has the `b` elements at the end.
-fn shard_range(axis: Dim, batch: i64, shard: u32, shards: u32) -> (i64, i64) {
-    let cut = |s: u32| axis.batch_factor * (batch * i64::from(s) / i64::from(shards));
-    (cut(shard), if shard + 1 == shards { axis.at(batch) } else { cut(shard + 1) })
+fn shard_range(axis: Dim, cuts: &[i64], shard: usize) -> (i64, i64) {
+    let cut = |s: usize| axis.batch_factor * cuts[s];
+    let rest = if shard + 2 == cuts.len() { axis.constant } else { 0 };
+    (cut(shard), cut(shard + 1) + rest)
 }

@@ -33,10 +33,11 @@ pub fn jvp(
     };
     let (inputs, tangents) = (widen(inputs), widen(tangents));
     let mut machine = Machine::new(&graph, batch, true)?;
-    machine.run(|_, name| {
+    let leaf = |_, name: &str| {
         let tensor = inputs.get(name)?;
         Some(Leaf { tensor, tangent: tangents.get(name) })
-    })?;
+    };
+    machine.run(leaf, &mut |_, _| None)?;
     let values = machine.outputs(|value, shape| value.to_tensor(shape));
     let derivatives = machine.outputs(|value, shape| {
         let derivatives = match value {

@@ -9,7 +9,7 @@ mod walk;
 
 pub use forward::{Forward, jvp};
 
-use super::data::{Fill, Graph, Literal, Node, NodeId, Op, OutputKind};
+use super::data::{Exchange, Fill, Graph, Literal, Node, NodeId, Op, OutputKind, WINDOW_INPUT};
 use super::elementwise::{self, Dual, Element, NoValue, Number, Value, with_number};
 use super::infer::shape_text;
 use super::ops::elem_name;
@@ -69,6 +69,12 @@ pub enum InterpretError {
         /// The type.
         elem: ElemType,
     },
+    /// A part of a batch was run without the others, or they did not answer.
+    #[error("{site}: there is nobody to exchange values with")]
+    Alone {
+        /// Where.
+        site: Site,
+    },
     /// An index of a gather outside its axis.
     #[error("{site}: element {element} has the index {value}, outside 0..{extent}")]
     BadIndex {
@@ -119,8 +125,23 @@ pub fn interpret(
     inputs: &IndexMap<String, Tensor>,
     batch: i64,
 ) -> Result<Outputs, InterpretError> {
+    interpret_part(graph, inputs, batch, &mut |_, _| None)
+}
+
+/// Runs the graph of a part of a batch. `exchange` is called for each exchange in order, with what this part gives, and returns the
+/// result; it waits for the other parts.
+///
+/// # Errors
+/// As [`interpret`], and [`InterpretError::Alone`] when `exchange` has no answer.
+pub fn interpret_part(
+    graph: &Graph,
+    inputs: &IndexMap<String, Tensor>,
+    batch: i64,
+    exchange: &mut dyn FnMut(&Exchange, Tensor) -> Option<Tensor>,
+) -> Result<Outputs, InterpretError> {
     let mut machine = Machine::new(graph, batch, false)?;
-    machine.run(|_, name| inputs.get(name).map(|tensor| Leaf { tensor, tangent: None }))?;
+    let leaf = |_, name: &str| inputs.get(name).map(|tensor| Leaf { tensor, tangent: None });
+    machine.run(leaf, exchange)?;
     Ok(machine.outputs(|value, shape| value.to_tensor(shape)))
 }
 
@@ -135,7 +156,8 @@ pub fn interpret_nodes(
 ) -> Result<IndexVec<NodeId, Tensor>, InterpretError> {
     let mut machine = Machine::new(graph, batch, false)?;
     machine.keep = vec![true; graph.nodes.len()];
-    machine.run(|_, name| inputs.get(name).map(|tensor| Leaf { tensor, tangent: None }))?;
+    let leaf = |_, name: &str| inputs.get(name).map(|tensor| Leaf { tensor, tangent: None });
+    machine.run(leaf, &mut |_, _| None)?;
     let values = graph.nodes.iter().map(|(id, _)| {
         let value = machine.values[id].as_ref().expect("every value is kept");
         value.to_tensor(machine.shape(id))
@@ -155,6 +177,8 @@ struct Machine<'g> {
     batch: i64,
     /// Whether double precision is carried as dual numbers.
     dual: bool,
+    /// Where shards are cut, in examples.
+    cuts: Vec<i64>,
     values: IndexVec<NodeId, Option<Value>>,
     /// Nodes whose values stay to the end.
     keep: Vec<bool>,
@@ -171,7 +195,8 @@ impl<'g> Machine<'g> {
             let first = errors.into_iter().next().expect("a refused graph breaks a law");
             return Err(InterpretError::Invalid(first));
         }
-        if batch < 1 {
+        // A part of a small batch may have no examples.
+        if batch < i64::from(graph.window_of.is_none()) {
             return Err(InterpretError::Batch(batch));
         }
         let mut keep = vec![false; graph.nodes.len()];
@@ -179,7 +204,9 @@ impl<'g> Machine<'g> {
             keep[crate::entity::EntityRef::index(output.value)] = true;
         }
         let values = graph.nodes.values().map(|_| None).collect();
-        Ok(Machine { graph, batch, dual, values, keep })
+        let cut = |shard| batch * i64::from(shard) / i64::from(graph.shards);
+        let cuts = (0..=graph.shards).map(cut).collect();
+        Ok(Machine { graph, batch, dual, cuts, values, keep })
     }
 
     fn site(&self, id: NodeId) -> Site {
@@ -215,6 +242,7 @@ impl<'g> Machine<'g> {
     fn run<'t>(
         &mut self,
         leaf: impl Fn(NodeId, &str) -> Option<Leaf<'t>>,
+        exchange: &mut dyn FnMut(&Exchange, Tensor) -> Option<Tensor>,
     ) -> Result<(), InterpretError> {
         use crate::entity::EntityRef;
         let graph = self.graph;
@@ -223,7 +251,20 @@ impl<'g> Machine<'g> {
             let value = match &node.op {
                 Op::Input { name, .. } => {
                     let missing = || InterpretError::MissingInput { name: name.clone() };
-                    self.leaf(id, name, leaf(id, name).ok_or_else(missing)?)?
+                    let value = self.leaf(id, name, leaf(id, name).ok_or_else(missing)?)?;
+                    if let (Some(whole), WINDOW_INPUT, Value::I32(place)) =
+                        (graph.window_of, name.as_str(), &value)
+                    {
+                        self.cuts = cuts_of_part(place, graph.shards, whole);
+                    }
+                    value
+                }
+                Op::Exchange(exchanged) => {
+                    let operand = exchanged.operand;
+                    let given = self.value(operand).to_tensor(self.shape(operand));
+                    let taken = exchange(exchanged, given)
+                        .ok_or_else(|| InterpretError::Alone { site: self.site(id) })?;
+                    self.leaf(id, "", Leaf { tensor: &taken, tangent: None })?
                 }
                 _ => self.node(id, node)?,
             };
@@ -278,16 +319,17 @@ impl<'g> Machine<'g> {
         let sample = self.sample(id, node.elem)?;
         let site = || self.site(id);
         Ok(match &node.op {
-            Op::Input { .. } => unreachable!("leaves have their own arm"),
+            Op::Input { .. } | Op::Exchange(_) => unreachable!("they have arms of their own"),
             Op::Const(literal) => literal_value(*literal, &sample, n as usize),
             Op::Iota { axis } => reads::iota(*axis, &shape, &sample),
             Op::Extent(dim) => number(dim.at(self.batch), &sample),
-            Op::Random { seed, step, draw } => {
+            Op::Random { seed, step, draw, first } => {
                 let scalar = |id| match self.value(id) {
                     Value::I32(value) => value[0],
                     _ => unreachable!("the verifier asks for i32"),
                 };
-                reads::random(scalar(*seed), scalar(*step), *draw, n, &sample)
+                let first = first.map_or(0, |first| i64::from(scalar(first)));
+                reads::random((scalar(*seed), scalar(*step), *draw), first, n, &sample)
             }
             Op::Unary(..)
             | Op::Binary(..)
@@ -311,7 +353,7 @@ impl<'g> Machine<'g> {
             Op::Contract(contract) => {
                 let setting = contract::Setting {
                     batch: self.batch,
-                    shards: self.graph.shards,
+                    cuts: &self.cuts,
                     class: self.graph.class,
                     shape,
                     shapes: contract.reads.iter().map(|read| self.shape(read.value)).collect(),
@@ -346,6 +388,13 @@ impl<'g> Machine<'g> {
         }
         outputs
     }
+}
+
+/// Where a part's shards are cut, from its place: the examples of the whole batch, those before the part, and the shards before it.
+fn cuts_of_part(place: &[i32], shards: u32, whole_shards: u32) -> Vec<i64> {
+    let [whole, before, shards_before] = [place[0], place[1], place[2]].map(i64::from);
+    let cut = |shard| whole * (shards_before + i64::from(shard)) / i64::from(whole_shards) - before;
+    (0..=shards).map(cut).collect()
 }
 
 /// A count as a scalar of the type of `sample`.

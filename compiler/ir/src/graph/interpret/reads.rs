@@ -17,8 +17,13 @@ pub(super) fn iota(axis: usize, shape: &[i64], sample: &Value) -> Value {
 }
 
 /// Uniform numbers in [0, 1) as the graph's documentation says.
-pub(super) fn random(seed: i32, step: i32, draw: u32, n: i64, sample: &Value) -> Value {
-    let numbers = (0..n as u64).map(|element| {
+pub(super) fn random(
+    (seed, step, draw): (i32, i32, u32),
+    first: i64,
+    n: i64,
+    sample: &Value,
+) -> Value {
+    let numbers = (first as u64..(first + n) as u64).map(|element| {
         f64::from(uniform_24(element, seed as u32, step as u32, draw)) / f64::from(1 << 24)
     });
     match sample {

@@ -1,0 +1,425 @@
+//! Makes the graph that one part of a batch runs out of the graph of the whole step.
+//! Input law:  the graph is frozen.
+//! Output law: the graph is frozen and has a window: every extent speaks of the part's examples, and what all parts together know goes
+//!             through exchanges. All parts have the same exchanges in the same order, and the results of a run of all parts are, bit by bit,
+//!             those of the whole.
+//! Why: hosts, replicas and micro-batches are the same thing to a sum over the batch. The frozen order cuts it into shards that meet in a
+//!      binary tree; a part owns an aligned block of shards, so what it computes is a subtree, and the rest of the tree is element-wise sums.
+//! Cost: O(nodes); of every large sum over the batch a step moves twice its bytes times (parts - 1) / parts, as in a ring.
+//!
+//! ```text
+//! before:  graph shards 4           %2 = contract sum [i0 < 64, i1 < 10, i2 < batch] .. order chain(.., shard i2)    %3 = add %1, %2
+//! after:   graph shards 2 of 4      %2 = contract sum [i0 < 64, i1 < 10, i2 < batch] .. order chain(.., shard i2)
+//!          %4 = all_gather %2 parts 2    %5 = add %4[0, ..], %4[1, ..]    %3 = add %1, %5
+//! ```
+//!
+//! # Sums
+//! Small sums, and all sums of two parts, go whole to every part in one exchange. Larger ones are cut into a piece for each part: an
+//! all-to-all of pieces, the tree over the pieces, an all-gather of the results.
+
+mod examples;
+
+use crate::pass::{PassCx, PassError};
+use crate::rebuild::rebuild;
+use dlc_abi::{Dim, ElemType, ExchangeKind};
+use dlc_ir::affine::Affine;
+use dlc_ir::entity::EntityRef;
+use dlc_ir::graph::{
+    BinaryOp, Combine, Compare, Contract, Exchange, Fill, Graph, GraphBuilder, InputRole, Literal,
+    Node, NodeId, Op, Origin, Stage, WINDOW_INPUT,
+};
+
+/// Sums of fewer elements go whole to every part: a message more costs as much as they do.
+const WHOLE: i64 = 256;
+
+/// One of the parts of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// How many parts there are.
+    pub parts: u32,
+    /// Which one this is, from 0.
+    pub number: u32,
+}
+
+/// Why a step cannot be cut into parts.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SplitError {
+    /// There are more parts than shards.
+    #[error("{parts} parts need at least as many shards, but the program has `shards = {shards}`")]
+    Shards {
+        /// The parts asked for.
+        parts: u32,
+        /// The shards of the program.
+        shards: u32,
+    },
+    /// A value of one example depends on other examples otherwise than by a sum or an extreme over the whole batch.
+    #[error("`{name}` ({node}) cannot be cut between examples: {problem}")]
+    Mixed {
+        /// The node's name in the source.
+        name: String,
+        /// The node.
+        node: NodeId,
+        /// What it does.
+        problem: &'static str,
+    },
+    /// A broken law.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+}
+
+/// The block of shards of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// The first of its shards.
+    pub first: u32,
+    /// How many there are; a power of two that divides `first`.
+    pub count: u32,
+}
+
+/// Cuts `shards` shards into aligned blocks, one for each part in order, by halving the largest block again and again; `None` when there
+/// are too few shards. Blocks that are aligned are subtrees of the tree in which shard sums meet, so a part has one value to give.
+pub fn blocks(shards: u32, parts: u32) -> Option<Vec<Block>> {
+    let mut blocks = vec![Block { first: 0, count: shards }];
+    while blocks.len() < parts as usize {
+        // Of equal blocks the last one is halved, so that the first parts are the larger ones.
+        let at = (0..blocks.len()).max_by_key(|&at| (blocks[at].count, at))?;
+        let Block { first, count } = blocks[at];
+        if count < 2 {
+            return None;
+        }
+        blocks[at].count = count / 2;
+        blocks.insert(at + 1, Block { first: first + count / 2, count: count / 2 });
+    }
+    (parts > 0).then_some(blocks)
+}
+
+/// The most examples that a block has of a batch of `batch`.
+pub fn largest_part(batch: i64, shards: u32, block: Block) -> i64 {
+    let (count, shards) = (i64::from(block.count), i64::from(shards));
+    ((batch * count + shards - 1) / shards).max(1)
+}
+
+/// What a part sends in a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages: one to each other part for each link of the longest chain of exchanges.
+    pub messages: u64,
+    /// Bytes of tensors in them.
+    pub bytes: u64,
+}
+
+/// What the part of a graph sends in a step.
+pub fn traffic(graph: &Graph) -> Traffic {
+    let mut traffic = Traffic::default();
+    let mut rounds: Vec<u64> = Vec::with_capacity(graph.nodes.len());
+    for node in graph.nodes.values() {
+        let operands = node.op.operands();
+        let before = operands.iter().map(|operand| rounds[operand.index()]).max().unwrap_or(0);
+        let Op::Exchange(exchange) = &node.op else {
+            rounds.push(before);
+            continue;
+        };
+        rounds.push(before + 1);
+        let others = u64::from(exchange.parts) - 1;
+        let row: i64 = node.shape[1..].iter().map(|dim| dim.constant).product();
+        traffic.bytes += others * row as u64 * node.elem.size() as u64;
+        traffic.messages = traffic.messages.max((before + 1) * others);
+    }
+    traffic
+}
+
+/// The graph of a part.
+///
+/// # Errors
+/// When the program has too few shards, or examples depend on one another.
+pub fn run(graph: Graph, part: Part, cx: &PassCx) -> Result<Graph, SplitError> {
+    if !graph.frozen || graph.window_of.is_some() {
+        return Err(PassError::bug("split_batch", "the graph is not that of a whole step").into());
+    }
+    let shards = graph.shards;
+    let blocks = blocks(shards, part.parts)
+        .filter(|_| part.number < part.parts)
+        .ok_or(SplitError::Shards { parts: part.parts, shards })?;
+    examples::check(&graph)?;
+    let mut window = None;
+    let mut split = rebuild(graph, |graph, node| {
+        let window = window.get_or_insert_with(|| Window::new(graph));
+        Ok::<NodeId, SplitError>(window.place(graph, node, &blocks, cx))
+    })?;
+    split.shards = blocks[part.number as usize].count;
+    split.window_of = Some(shards);
+    Ok(split)
+}
+
+/// The part's place in the batch, as scalars of the graph.
+struct Window {
+    /// `i32`: examples of the whole batch.
+    whole: NodeId,
+    /// `i32`: examples before the part.
+    before: NodeId,
+}
+
+impl Window {
+    fn new(graph: &mut Graph) -> Window {
+        let origin = Origin { name: "window".to_owned(), span: None };
+        let mut g = graph.build(Stage::Forward, origin);
+        let leaf = g.input(WINDOW_INPUT, InputRole::Data, ElemType::I32, vec![Dim::fixed(3)]);
+        Window { whole: g.select_index(leaf, 0, 0), before: g.select_index(leaf, 0, 1) }
+    }
+
+    fn place(&self, graph: &mut Graph, node: Node, blocks: &[Block], cx: &PassCx) -> NodeId {
+        let batch_axis = node.shape.iter().position(|dim| dim.batch_factor != 0);
+        let mut op = node.op.clone();
+        let mut g = graph.build(node.stage, node.origin.clone());
+        match &mut op {
+            Op::Extent(dim) if dim.batch_factor != 0 => {
+                let extent = self.scaled(&mut g, self.whole, dim.batch_factor, dim.constant);
+                return g.convert(extent, node.elem);
+            }
+            Op::Iota { axis } if Some(*axis) == batch_axis => {
+                let factor = node.shape[*axis].batch_factor;
+                let first = self.scaled(&mut g, self.before, factor, 0);
+                let first = g.convert(first, node.elem);
+                let first = g.broadcast_axes(first, &[], &node.shape);
+                let own = graph.nodes.push(node.clone());
+                return graph.build(node.stage, node.origin).add(own, first);
+            }
+            Op::Random { first, .. } => {
+                if let Some(axis) = batch_axis {
+                    let row: i64 = node.shape.iter().map(|dim| dim.constant.max(1)).product();
+                    let elements = row * node.shape[axis].batch_factor;
+                    *first = Some(self.scaled(&mut g, self.before, elements, 0));
+                }
+            }
+            Op::Contract(contract) => {
+                let over_batch =
+                    contract.space[contract.out.len()..].iter().any(|dim| dim.batch_factor != 0);
+                if over_batch {
+                    cx.count("sums", 1);
+                    let contract = contract.clone();
+                    return self.whole_of(graph, node, contract, blocks);
+                }
+            }
+            Op::Input { .. }
+            | Op::Const(_)
+            | Op::Iota { .. }
+            | Op::Extent(_)
+            | Op::Unary(..)
+            | Op::Binary(..)
+            | Op::Compare(..)
+            | Op::Select(..)
+            | Op::Fma(..)
+            | Op::Convert(_)
+            | Op::View { .. }
+            | Op::Reshape(_)
+            | Op::Gather(_)
+            | Op::Exchange(_) => {}
+        }
+        graph.nodes.push(Node { op, ..node })
+    }
+
+    /// A reduction over the batch: this part's, joined with those of the others.
+    fn whole_of(
+        &self,
+        graph: &mut Graph,
+        node: Node,
+        contract: Contract,
+        blocks: &[Block],
+    ) -> NodeId {
+        let (combine, stage, origin) = (contract.combine, node.stage, node.origin.clone());
+        let extreme = match combine {
+            Combine::ArgMax => Combine::Max,
+            Combine::ArgMin => Combine::Min,
+            Combine::Sum | Combine::Max | Combine::Min => {
+                let own = graph.nodes.push(node);
+                return joined(&mut graph.build(stage, origin), own, combine, blocks);
+            }
+        };
+        // The place of an extreme goes with its value. Places are counted in the whole batch, whose axis is the outermost of the reduction.
+        let rest = &contract.space[contract.out.len() + 1..];
+        let elements: i64 = rest.iter().map(|dim| dim.constant).product();
+        let factor = contract.space[contract.out.len()].batch_factor;
+        let elem = graph.nodes[contract.reads[0].value].elem;
+        let own = graph.nodes.push(node.clone());
+        let op = Op::Contract(Contract { combine: extreme, ..contract });
+        let value = graph.nodes.push(Node { op, elem, ..node });
+        let mut g = graph.build(stage, origin);
+        let first = self.scaled(&mut g, self.before, factor * elements, 0);
+        let shape = g.shape(own).to_vec();
+        let first = g.broadcast_axes(first, &[], &shape);
+        let place = g.add(own, first);
+        if blocks.len() == 1 {
+            return place;
+        }
+        let parts = blocks.len() as u32;
+        let values = exchange(&mut g, ExchangeKind::AllGather, value, parts);
+        let places = exchange(&mut g, ExchangeKind::AllGather, place, parts);
+        let row = |g: &mut GraphBuilder<'_>, at: i64| {
+            (g.select_index(values, 0, at), g.select_index(places, 0, at))
+        };
+        let (mut best, mut place) = row(&mut g, 0);
+        for at in 1..i64::from(parts) {
+            let (newer, its_place) = row(&mut g, at);
+            let (low, high) = if extreme == Combine::Max { (best, newer) } else { (newer, best) };
+            // The first NaN stays whatever comes after it.
+            let better = g.compare(Compare::Lt, low, high);
+            let nan = g.compare(Compare::Ne, newer, newer);
+            let number = g.compare(Compare::Eq, best, best);
+            let first_nan = g.binary(BinaryOp::And, nan, number);
+            let take = g.binary(BinaryOp::Or, better, first_nan);
+            best = g.select(take, newer, best);
+            place = g.select(take, its_place, place);
+        }
+        place
+    }
+
+    /// `count * factor + constant` in `i32`.
+    fn scaled(
+        &self,
+        g: &mut GraphBuilder<'_>,
+        count: NodeId,
+        factor: i64,
+        constant: i64,
+    ) -> NodeId {
+        let mut scaled = count;
+        if factor != 1 {
+            let factor = g.constant(Literal::Int(factor), ElemType::I32, Vec::new());
+            scaled = g.mul(scaled, factor);
+        }
+        if constant != 0 {
+            let constant = g.constant(Literal::Int(constant), ElemType::I32, Vec::new());
+            scaled = g.add(scaled, constant);
+        }
+        scaled
+    }
+}
+
+/// The whole of a reduction over the batch, from what each part has of it.
+fn joined(g: &mut GraphBuilder<'_>, own: NodeId, combine: Combine, blocks: &[Block]) -> NodeId {
+    if blocks.len() == 1 {
+        return own;
+    }
+    let shape = g.shape(own).to_vec();
+    let elements: i64 = shape.iter().map(|dim| dim.constant).product();
+    let parts = blocks.len() as u32;
+    if elements < WHOLE || parts == 2 {
+        let all = exchange(g, ExchangeKind::AllGather, own, parts);
+        return subtree(g, all, combine, blocks, 0);
+    }
+    let piece = (elements + i64::from(parts) - 1) / i64::from(parts);
+    let padded = piece * i64::from(parts);
+    let flat = g.reshape(own, vec![Dim::fixed(elements)]);
+    let flat = resized(g, flat, padded);
+    let pieces = g.reshape(flat, vec![Dim::fixed(i64::from(parts)), Dim::fixed(piece)]);
+    let taken = exchange(g, ExchangeKind::AllToAll, pieces, parts);
+    let piece = subtree(g, taken, combine, blocks, 0);
+    let all = exchange(g, ExchangeKind::AllGather, piece, parts);
+    let flat = g.reshape(all, vec![Dim::fixed(padded)]);
+    let flat = resized(g, flat, elements);
+    g.reshape(flat, shape)
+}
+
+/// The first `extent` elements of a vector, with zeros where it has fewer.
+fn resized(g: &mut GraphBuilder<'_>, vector: NodeId, extent: i64) -> NodeId {
+    let found = g.shape(vector)[0].constant;
+    if found == extent {
+        return vector;
+    }
+    let zero = match g.elem(vector) {
+        ElemType::F32 | ElemType::F64 | ElemType::Bf16 | ElemType::F16 => Literal::Float(0.0),
+        ElemType::I32 | ElemType::I64 | ElemType::U8 | ElemType::I8 => Literal::Int(0),
+        ElemType::Bool => Literal::Bool(false),
+    };
+    let fill = if extent > found { Fill::Value(zero) } else { Fill::InRange };
+    let elem = g.elem(vector);
+    let op = Op::View { operand: vector, subs: vec![Affine::axis(0)], fill };
+    g.node(op, elem, vec![Dim::fixed(extent)])
+}
+
+fn exchange(g: &mut GraphBuilder<'_>, kind: ExchangeKind, operand: NodeId, parts: u32) -> NodeId {
+    let mut shape = g.shape(operand).to_vec();
+    if kind == ExchangeKind::AllGather {
+        shape.insert(0, Dim::fixed(i64::from(parts)));
+    }
+    let elem = g.elem(operand);
+    g.node(Op::Exchange(Exchange { kind, operand, parts }), elem, shape)
+}
+
+/// The rows of `all` from `row` on, one for each block, met in the tree of shards.
+fn subtree(
+    g: &mut GraphBuilder<'_>,
+    all: NodeId,
+    combine: Combine,
+    blocks: &[Block],
+    row: usize,
+) -> NodeId {
+    if blocks.len() == 1 {
+        return g.select_index(all, 0, row as i64);
+    }
+    let (first, last) = (blocks[0].first, blocks[blocks.len() - 1]);
+    let middle = first + (last.first + last.count - first) / 2;
+    let cut = blocks.partition_point(|block| block.first < middle);
+    let older = subtree(g, all, combine, &blocks[..cut], row);
+    let newer = subtree(g, all, combine, &blocks[cut..], row + cut);
+    match combine {
+        Combine::Sum => g.add(older, newer),
+        Combine::Max => keep_better(g, older, newer, older, newer),
+        Combine::Min => keep_better(g, older, newer, newer, older),
+        Combine::ArgMax | Combine::ArgMin => unreachable!("places are joined with their values"),
+    }
+}
+
+/// `low < high or newer is NaN ? newer : older`.
+fn keep_better(
+    g: &mut GraphBuilder<'_>,
+    older: NodeId,
+    newer: NodeId,
+    low: NodeId,
+    high: NodeId,
+) -> NodeId {
+    let better = g.compare(Compare::Lt, low, high);
+    let nan = g.compare(Compare::Ne, newer, newer);
+    let take = g.binary(BinaryOp::Or, better, nan);
+    g.select(take, newer, older)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_aligned_subtrees_that_cover_all_shards() {
+        for shards in [1_u32, 2, 4, 8, 64] {
+            for parts in 1..=shards {
+                let blocks = blocks(shards, parts).expect("there are enough shards");
+                assert_eq!(blocks.len(), parts as usize);
+                let mut next = 0;
+                for block in &blocks {
+                    assert_eq!(block.first, next);
+                    assert!(block.count.is_power_of_two() && block.first % block.count == 0);
+                    next += block.count;
+                }
+                assert_eq!(next, shards);
+                let counts = blocks.iter().map(|block| block.count);
+                assert!(counts.clone().max() <= counts.min().map(|least| 2 * least));
+            }
+        }
+        assert_eq!(blocks(4, 5), None);
+        assert_eq!(blocks(4, 0), None);
+    }
+
+    #[test]
+    fn the_largest_part_bounds_every_batch() {
+        for shards in [1_u32, 2, 4, 8] {
+            for parts in 1..=shards {
+                for block in blocks(shards, parts).expect("there are enough shards") {
+                    let cut = |batch: i64, shard: u32| batch * i64::from(shard) / i64::from(shards);
+                    let size =
+                        |batch| cut(batch, block.first + block.count) - cut(batch, block.first);
+                    let most = largest_part(37, shards, block);
+                    assert!((0..=37).all(|batch| size(batch) <= most));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What can go wrong between ranks.
+
+/// Why an exchange failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommError {
+    /// Another rank has ended before the run did.
+    #[error("rank {rank} of {ranks} has gone; the run cannot go on without it")]
+    Lost {
+        /// The rank that is gone.
+        rank: usize,
+        /// How many ranks there were.
+        ranks: usize,
+    },
+    /// Ranks disagree about what they exchange: they run different programs.
+    #[error(
+        "rank {rank} sent {found} bytes where {expected} were expected; all ranks must run the same program on the same data"
+    )]
+    Length {
+        /// The rank that sent them.
+        rank: usize,
+        /// The bytes expected.
+        expected: usize,
+        /// The bytes sent.
+        found: usize,
+    },
+    /// The transport itself failed.
+    #[error("the transport failed: {message}")]
+    Transport {
+        /// What it says.
+        message: String,
+    },
+}

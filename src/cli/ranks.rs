@@ -1,0 +1,56 @@
+//! Ranks of a job: this process as one of several that `mpirun` has started, and threads of this process.
+
+use dlc::comm::Communicator;
+
+use super::Outcome;
+#[cfg(not(feature = "mpi"))]
+use super::wrong_input;
+
+/// Joins the other ranks of the job; `None` when this process was not started by `mpirun`, or as the only one.
+pub(super) fn join() -> anyhow::Result<Option<Box<dyn Communicator>>> {
+    match dlc::comm::launched_ranks() {
+        Some(ranks) if ranks > 1 => start(ranks).map(Some),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(feature = "mpi")]
+fn start(_: usize) -> anyhow::Result<Box<dyn Communicator>> {
+    Ok(Box::new(dlc::comm::mpi::Mpi::start()?))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn start(ranks: usize) -> anyhow::Result<Box<dyn Communicator>> {
+    // Each would train the whole by itself, and all would write the same files.
+    Err(wrong_input(format!(
+        "this `dlc` was built without MPI, but {ranks} of it were started together; build it with `--features mpi`"
+    )))
+}
+
+/// Ends a command of a rank. When it failed, the others, who would wait for it for ever, are ended with it, once its message is out.
+pub(super) fn end(rank: usize, result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+    #[cfg(feature = "mpi")]
+    if let Err(error) = &result {
+        let error = format!("rank {rank}: {error:#}");
+        eprintln!("error: {error}");
+        dlc::comm::mpi::abort(i32::from(super::FAILED));
+    }
+    let _ = rank;
+    result
+}
+
+/// What ranks of one process came to: the failure that was not caused by another's, where there is one.
+pub(super) fn first_cause(outcomes: Vec<anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let is_echo = |error: &anyhow::Error| {
+        matches!(
+            error.downcast_ref::<dlc::Error>(),
+            Some(dlc::Error::Run(dlc_train::TrainError::Comm(dlc::comm::CommError::Lost { .. })))
+        )
+    };
+    let at = outcomes
+        .iter()
+        .position(|outcome| outcome.as_ref().is_err_and(|error| !is_echo(error)))
+        .or_else(|| outcomes.iter().position(Result::is_err))
+        .unwrap_or(0);
+    outcomes.into_iter().nth(at).unwrap_or(Ok(Outcome::Done))
+}

@@ -1,0 +1,233 @@
+//! Training over several ranks of one process: the bits of one rank, whatever the number of ranks and threads.
+
+use dlc::comm::{Communicator, Traffic, threads};
+use dlc::data::{DataSpec, Splits};
+use dlc::{Control, Event, FitConfig, FitReport, Length, Model, Net, Options};
+
+/// A perceptron on the digits.
+const DENSE: &str = "
+model net(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
+    logits = image |> flatten |> dense(33) |> relu |> dense(10)
+}
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    metric accuracy(logits, label)
+    optimizer = adam(lr = 3e-3)
+    schedule = cosine(warmup = 3)
+    shards = 8
+}
+";
+
+/// Convolutions, pools, and numbers drawn for each example.
+const NOISY: &str = "
+layer noisy(x: f32[n, k]) -> y: f32[n, k] {
+    let u: f32[n, k] ~ random
+    y = x * (u + 0.5)
+}
+model net(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
+    logits = image |> conv(6, kernel = 3) |> relu |> max_pool(2) |> conv(7, kernel = 3, padding = valid)
+        |> flatten |> noisy |> dense(10)
+}
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    metric accuracy(logits, label)
+    optimizer = momentum(lr = 0.02)
+}
+";
+
+/// A statistic over the whole batch in the middle of the forward part.
+const CENTRED: &str = "
+layer centred(x: f32[n, k]) -> y: f32[n, k] {
+    let m[k] = mean[n] x[n, k]
+    let top[k] = max[n] x[n, k]
+    y[n, k] = x[n, k] - m[k] + 0.1 * top[k]
+}
+model net(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
+    logits = image |> flatten |> dense(16) |> centred |> relu |> dense(10)
+}
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    metric accuracy(logits, label)
+    optimizer = sgd(lr = 0.1)
+}
+";
+
+/// What is left of a run: the report, and every parameter and state.
+#[derive(Debug, PartialEq)]
+struct Left {
+    report: FitReport,
+    memory: Vec<(String, Vec<u8>)>,
+    messages: u64,
+    bytes: u64,
+}
+
+/// Some digits: batches of 13 leave a ragged one, and shards of 1 to 4 examples.
+fn splits() -> Splits {
+    let digits = "digits".parse::<DataSpec>().expect("a known set").load().expect("it is shipped");
+    let some = |n: usize| (0..n as u32).map(|at| at * 3).collect::<Vec<u32>>();
+    let train = digits.train.select("some digits", &some(50)).expect("there are as many");
+    let test = digits.train.select("other digits", &some(21)).expect("there are as many");
+    Splits { train, test: Some(test) }
+}
+
+fn config() -> FitConfig {
+    FitConfig {
+        batch: 13,
+        length: Length::Steps(10),
+        shuffle: true,
+        log_every: 0,
+        validate: true,
+        start: Default::default(),
+    }
+}
+
+fn fit(mut net: Net) -> Left {
+    let report = net.fit(&splits(), &config(), &mut |_, _| Control::Continue).expect("it trains");
+    let memory = net.session().memory();
+    let entries = memory.layout().entries().iter().enumerate();
+    let bytes = |at: usize| memory.entry_bytes(at).expect("it is an entry").to_vec();
+    let traffic = net.session().traffic();
+    Left {
+        report,
+        memory: entries.map(|(at, entry)| (entry.name.clone(), bytes(at))).collect(),
+        messages: traffic.messages,
+        bytes: traffic.bytes,
+    }
+}
+
+/// Ten steps without validation on some ranks.
+fn steps_only(model: &Model, ranks: usize) -> Vec<Traffic> {
+    std::thread::scope(|scope| {
+        let run = |comm| {
+            scope.spawn(move || {
+                let mut net = model.compile_rank(&options(1), Box::new(comm)).expect("it compiles");
+                let config = FitConfig { validate: false, ..config() };
+                net.fit(&splits(), &config, &mut |_, _| Control::Continue).expect("it trains");
+                net.session().traffic()
+            })
+        };
+        let ranks: Vec<_> = threads(ranks).into_iter().map(run).collect();
+        ranks.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
+    })
+}
+
+fn options(threads: usize) -> Options {
+    Options { batch: 13, threads, seed: 3, verify: true, ..Options::default() }
+}
+
+fn alone(text: &str) -> Left {
+    let model = Model::from_text(text).unwrap_or_else(|error| panic!("{error}"));
+    fit(model.compile(&options(1)).expect("it compiles"))
+}
+
+fn together(text: &str, ranks: usize, n_threads: usize) -> Vec<Left> {
+    let model = Model::from_text(text).unwrap_or_else(|error| panic!("{error}"));
+    std::thread::scope(|scope| {
+        let ranks: Vec<_> = threads(ranks)
+            .into_iter()
+            .map(|comm| {
+                let model = &model;
+                scope.spawn(move || {
+                    let net = model.compile_rank(&options(n_threads), Box::new(comm));
+                    fit(net.expect("it compiles"))
+                })
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
+    })
+}
+
+fn every_rank_count_gives_the_same_bits(text: &str) {
+    let expected = alone(text);
+    assert_eq!((expected.messages, expected.bytes), (0, 0));
+    for (ranks, n_threads) in [(1, 2), (2, 1), (3, 1), (4, 2), (2, 3)] {
+        for (rank, found) in together(text, ranks, n_threads).into_iter().enumerate() {
+            let place = format!("rank {rank} of {ranks} with {n_threads} threads");
+            for (found, expected) in found.memory.iter().zip(&expected.memory) {
+                assert_eq!(found.0, expected.0);
+                assert!(found.1 == expected.1, "`{}` differs on {place}", found.0);
+            }
+            assert_eq!(found.report, expected.report, "{place}");
+            assert_eq!(found.messages > 0, ranks > 1, "{place}");
+        }
+    }
+}
+
+#[test]
+fn dense_layers_train_alike_on_any_number_of_ranks() {
+    every_rank_count_gives_the_same_bits(DENSE);
+}
+
+#[test]
+fn convolutions_and_draws_train_alike_on_any_number_of_ranks() {
+    every_rank_count_gives_the_same_bits(NOISY);
+}
+
+#[test]
+fn statistics_of_a_batch_are_those_of_the_whole_batch() {
+    every_rank_count_gives_the_same_bits(CENTRED);
+}
+
+#[test]
+fn messages_and_bytes_are_those_of_a_ring() {
+    let model = Model::from_text(DENSE).unwrap_or_else(|error| panic!("{error}"));
+    let summaries = dlc_driver::model::rank_summaries(model.elaborated(), Some(13), 4).unwrap();
+    for (rank, found) in steps_only(&model, 4).into_iter().enumerate() {
+        // Three others; sums that go whole: two biases, the loss and a total. The pieces of two weights go there and back.
+        let elements = (33 + 10 + 1 + 1) + 2 * (64 * 33_u64).div_ceil(4) + 2 * 330_u64.div_ceil(4);
+        let formula = (3 * 2, 3 * 4 * elements);
+        let traffic = summaries[rank].traffic;
+        assert_eq!((traffic.messages, traffic.bytes), formula, "rank {rank}");
+        // Each message has one byte more, which says whether to stop.
+        assert_eq!((found.messages, found.bytes), (10 * formula.0, 10 * (formula.1 + formula.0)));
+    }
+}
+
+#[test]
+fn more_ranks_than_shards_are_refused() {
+    let text = DENSE.replace("shards = 8", "shards = 2");
+    let model = Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"));
+    let comm = threads(3).swap_remove(0);
+    assert_eq!(comm.ranks(), 3);
+    let refused = model.compile_rank(&options(1), Box::new(comm)).expect_err("too few shards");
+    assert_eq!(
+        refused.to_string(),
+        "3 parts need at least as many shards, but the program has `shards = 2`"
+    );
+}
+
+#[test]
+fn all_ranks_stop_after_the_same_step() {
+    let model = Model::from_text(DENSE).unwrap_or_else(|error| panic!("{error}"));
+    let model = &model;
+    let steps: Vec<u64> = std::thread::scope(|scope| {
+        let run = |comm: dlc::comm::Local| {
+            scope.spawn(move || {
+                let rank = comm.rank();
+                let mut net = model.compile_rank(&options(1), Box::new(comm)).expect("it compiles");
+                let config = FitConfig { length: Length::Steps(50), ..config() };
+                let report = net.fit(&splits(), &config, &mut |_, event| match event {
+                    Event::Step(step) if rank == 1 && step.step == 5 => Control::Stop,
+                    _ => Control::Continue,
+                });
+                let report = report.expect("it trains");
+                assert!(report.stopped);
+                report.steps
+            })
+        };
+        let ranks: Vec<_> = threads(3).into_iter().map(run).collect();
+        ranks.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
+    });
+    assert_eq!(steps, [6, 6, 6], "the others learn of the wish with the step after");
+}
+
+#[test]
+fn a_rank_that_goes_ends_the_others() {
+    let model = Model::from_text(DENSE).unwrap_or_else(|error| panic!("{error}"));
+    let mut ends = threads(2);
+    drop(ends.pop());
+    let comm = ends.pop().expect("two were made");
+    let mut net = model.compile_rank(&options(1), Box::new(comm)).expect("it compiles");
+    let lost = net.fit(&splits(), &config(), &mut |_, _| Control::Continue).expect_err("alone");
+    assert_eq!(lost.to_string(), "rank 1 of 2 has gone; the run cannot go on without it");
+}
