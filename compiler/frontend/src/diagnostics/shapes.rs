@@ -132,7 +132,14 @@ pub(crate) fn broadcast_mismatch(
 pub(crate) fn concat_mismatch(span: Span, a: &[Extent], b: &[Extent]) -> Diagnostic {
     let (left, right) = (shape_words(a), shape_words(b));
     Diagnostic::error("E0314", format!("`concat` cannot put {left} beside {right}"), span)
-        .label("all axes but the last must be equal")
+        .label("all axes but the one along which they are joined must be equal")
+}
+
+/// E0314.
+pub(crate) fn no_such_axis(span: Span, axis: i64, shape: &[Extent]) -> Diagnostic {
+    Diagnostic::error("E0314", format!("there is no axis {axis}"), span)
+        .label(format!("the tensor is {}", shape_words(shape)))
+        .note("axes are counted from 0, or from the end: -1 is the last")
 }
 
 /// E0315.

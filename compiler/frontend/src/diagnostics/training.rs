@@ -1,6 +1,7 @@
 //! Models and their training.
 
 use super::{Explanation, alternatives, suggest};
+use crate::value::Extent;
 use dlc_grammar::ast::{Ident, SettingKey};
 use dlc_grammar::{Diagnostic, Span};
 
@@ -151,6 +152,13 @@ pub(crate) fn no_optimizer_for(name: &str, span: Span, declared: Option<Span>) -
         .label("no pattern here fits it");
     super::also_new(diagnostic, declared, "the parameter")
         .help("add an optimizer without `on`, or freeze the parameter")
+}
+
+/// E0348.
+pub(crate) fn across_tensor(shape: &[Extent], span: Span) -> Diagnostic {
+    Diagnostic::error("E0348", "`across` adds up one number of each parameter", span)
+        .label(format!("this is {}", super::shape_words(shape)))
+        .help("make it a number first, as in `across(sum(grad^2))`")
 }
 
 /// E0348.

@@ -43,6 +43,11 @@ pub(crate) fn is_builtin(name: &str) -> bool {
     names().any(|builtin| builtin == name) || reducer(name).is_some()
 }
 
+/// Whether a function of the language has an argument of this name: the axis along which tensors are joined.
+pub(crate) fn takes_axis(function: &str, argument: &str) -> bool {
+    function == "concat" && argument == "axis"
+}
+
 fn reducer(name: &str) -> Option<Reducer> {
     Reducer::ALL.into_iter().find(|reducer| reducer.word() == name)
 }
@@ -53,6 +58,7 @@ impl Elaborator {
         &mut self,
         name: &str,
         args: Vec<(Value, Span)>,
+        axis: Option<(i64, Span)>,
         span: Span,
     ) -> Eval<Value> {
         if let Some((_, op)) = FUNCTIONS.iter().find(|(function, _)| *function == name) {
@@ -85,7 +91,11 @@ impl Elaborator {
                 Ok(Value::int(i64::try_from(tensor.rank()).unwrap_or(i64::MAX)))
             }
             "len" => Ok(self.len(&args)),
-            "concat" => self.concat(args, span),
+            "concat" => self.concat(args, axis, span),
+            "across" => {
+                let [(value, _)] = self.exactly(name, args, span)?;
+                self.sum_across(value, span)
+            }
             RANDOM => Err(self.report(diagnostics::misplaced(
                 RANDOM,
                 "a draw: `let u: f32[n] ~ random`",
@@ -199,8 +209,14 @@ impl Elaborator {
         self.reduce_cell(op, Cell::always(term), &axes, span)
     }
 
-    /// Tensors side by side along the last axis. Elements are chosen by place, so that none is calculated with.
-    fn concat(&mut self, args: Vec<(Value, Span)>, span: Span) -> Eval<Value> {
+    /// Tensors side by side along an axis, the last where none is given. Elements are chosen by place, so that none is calculated
+    /// with.
+    fn concat(
+        &mut self,
+        args: Vec<(Value, Span)>,
+        axis: Option<(i64, Span)>,
+        span: Span,
+    ) -> Eval<Value> {
         let mut tensors = Vec::new();
         for (value, at) in &args {
             match value {
@@ -218,12 +234,25 @@ impl Elaborator {
         if first.rank() == 0 {
             return Err(self.report(diagnostics::wrong_operand("concat", "a scalar", span)));
         }
-        let last = first.rank() - 1;
+        let last = match axis {
+            None => first.rank() - 1,
+            Some((axis, at)) => {
+                let rank = i64::try_from(first.rank()).unwrap_or(i64::MAX);
+                let from_start = if axis < 0 { axis.saturating_add(rank) } else { axis };
+                match usize::try_from(from_start) {
+                    Ok(axis) if axis < first.rank() => axis,
+                    _ => {
+                        return Err(self.report(diagnostics::no_such_axis(at, axis, &first.shape)));
+                    }
+                }
+            }
+        };
         let mut elem = self.elem(first.node);
         let mut total = 0_i64;
         for tensor in &tensors {
-            let fits =
-                tensor.rank() == first.rank() && tensor.dims()[..last] == first.dims()[..last];
+            let fits = tensor.rank() == first.rank()
+                && (0..first.rank())
+                    .all(|axis| axis == last || tensor.dims()[axis] == first.dims()[axis]);
             if !fits {
                 let (a, b) = (first.shape.clone(), tensor.shape.clone());
                 return Err(self.report(diagnostics::concat_mismatch(span, &a, &b)));

@@ -108,11 +108,16 @@ impl Elaborator {
         span: Span,
     ) -> Eval<Value> {
         match &callable.target {
-            Target::Builtin(name) => {
+            Target::Builtin(callee) => {
                 let mut values: Vec<(Value, Span)> = piped.into_iter().collect();
+                let mut axis = None;
                 for arg in args {
                     if let Some(name) = &arg.name {
-                        return Err(self.report(diagnostics::builtin_named_argument(name)));
+                        if !super::builtin::takes_axis(callee, &name.name) || axis.is_some() {
+                            return Err(self.report(diagnostics::builtin_named_argument(name)));
+                        }
+                        axis = Some((self.eval_int(&arg.value, "`axis`")?, arg.value.span));
+                        continue;
                     }
                     if arg.pack {
                         let parts = self.eval_pack(&arg.value)?;
@@ -122,7 +127,7 @@ impl Elaborator {
                     }
                 }
                 self.span = span;
-                self.call_builtin(name, values, span)
+                self.call_builtin(callee, values, axis, span)
             }
             Target::Decl(decl) => {
                 let decl = decl.clone();
@@ -191,7 +196,6 @@ impl Elaborator {
             .bind_formals(&decl.decl, given, span)
             .and_then(|()| self.run_body(&decl.decl))
             .and_then(|value| self.results(&decl.decl, value, span));
-        self.keep_state();
         if path.is_some() {
             self.levels.pop();
         }
@@ -212,21 +216,6 @@ impl Elaborator {
             self.applied.push(Applied { name, kind, depth, shape, params, nodes });
         }
         Ok(value)
-    }
-
-    /// State that the body assigned is what later uses in this step see.
-    pub(crate) fn keep_state(&mut self) {
-        let mut changed = Vec::new();
-        for binding in self.frame().scopes.iter().flat_map(|scope| scope.values()) {
-            if let (Some(name), Value::Tensor(tensor)) = (&binding.state, &binding.value) {
-                changed.push((name.clone(), tensor.clone()));
-            }
-        }
-        for (name, tensor) in changed {
-            if let Some(state) = self.states.get_mut(&name) {
-                state.current = tensor;
-            }
-        }
     }
 
     /// The body's value; `None` where it has none.

@@ -148,6 +148,8 @@ pub(crate) struct Elaborator {
     pub draw_name: String,
     /// The parameter being updated.
     pub updated: String,
+    /// What `across` knows, while the text of an optimizer runs.
+    pub across: Option<crate::program::Across>,
     /// Whether leaves `step` exist: the first values of parameters are drawn before the first step.
     pub before_first_step: bool,
     pub origin: Arc<str>,
@@ -185,6 +187,7 @@ impl Elaborator {
             draws: Default::default(),
             draw_name: String::new(),
             updated: String::new(),
+            across: None,
             before_first_step: false,
             origin: Arc::from(""),
             span: Span::default(),

@@ -338,14 +338,19 @@ impl Elaborator {
                 )));
             }
         }
-        if let (Some(_), Value::Tensor(before)) = (&binding.state, &binding.value) {
+        if let (Some(state), Value::Tensor(before)) = (&binding.state, &binding.value) {
             let role = Role {
                 what: format!("state `{}`", name.name),
                 span: assign.value.span,
                 declared: binding.from.unwrap_or(name.span),
             };
             let elem = self.elem(before.node);
-            value = Value::Tensor(self.fill(value.first(), elem, &before.shape, &role)?);
+            let tensor = self.fill(value.first(), elem, &before.shape, &role)?;
+            // The value leaves the block that the name is known in: it is kept, and later uses in this step see it.
+            if let Some(state) = self.states.get_mut(state) {
+                state.current = tensor.clone();
+            }
+            value = Value::Tensor(tensor);
         }
         if let Some(binding) = self.frame_mut().get_mut(&name.name) {
             binding.value = value;

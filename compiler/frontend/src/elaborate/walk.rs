@@ -183,7 +183,9 @@ impl<'e> Inference<'e> {
         let width: usize = head.binders.iter().map(|binder| self.width(binder).unwrap_or(0)).sum();
         let open: Vec<usize> =
             head.binders.iter().filter_map(|binder| self.open_binder(binder)).collect();
+        // Without extents the head has no declared shape, which says nothing about packs.
         if let [at] = open[..]
+            && !extents.is_empty()
             && extents.len() >= width
         {
             self.size_pack(at, extents.len() - width);
@@ -329,11 +331,57 @@ impl<'e> Inference<'e> {
 
     fn choice(&mut self, choice: &If) {
         for arm in &choice.arms {
+            // Text that is not taken says nothing.
+            match self.known_condition(&arm.condition) {
+                Some(true) => return self.block(&arm.body),
+                Some(false) => continue,
+                None => {}
+            }
             self.expr(&arm.condition);
             self.block(&arm.body);
         }
         if let Some(block) = &choice.otherwise {
             self.block(block);
+        }
+    }
+
+    /// Whether a condition holds, where values known when the program is compiled decide it.
+    fn known_condition(&mut self, condition: &Expr) -> Option<bool> {
+        if !self.is_constant(condition) {
+            return None;
+        }
+        let quiet = self.elaborator.diagnostics.len();
+        let value = self.elaborator.eval(condition);
+        self.elaborator.diagnostics.truncate(quiet);
+        match value {
+            Ok(Value::Bool(holds)) => Some(holds),
+            _ => None,
+        }
+    }
+
+    /// Whether an expression is made of numbers, words and names that stand for neither indices nor tensors.
+    fn is_constant(&self, expr: &Expr) -> bool {
+        match &expr.kind {
+            ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::None => true,
+            ExprKind::Name(name) => {
+                self.find(&name.name).is_none()
+                    && !self.hidden.contains(&name.name)
+                    && match self.elaborator.frame().get(&name.name).map(|binding| &binding.value) {
+                        Some(value) => matches!(
+                            value,
+                            Value::Number(_) | Value::Bool(_) | Value::None | Value::Choice(_)
+                        ),
+                        // A word of a choice, or `training`.
+                        None => true,
+                    }
+            }
+            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => self.is_constant(inner),
+            ExprKind::Is(inner, IsPattern::None(_)) => {
+                self.is_constant(inner)
+                    || inner.as_name().is_some_and(|name| self.find(&name.name).is_none())
+            }
+            ExprKind::Binary { lhs, rhs, .. } => self.is_constant(lhs) && self.is_constant(rhs),
+            _ => false,
         }
     }
 

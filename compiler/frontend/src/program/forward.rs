@@ -58,7 +58,6 @@ impl Elaborator {
         let sizes = self.sizes();
         let value = self.run_body(decl)?;
         let value = self.results(decl, value, span)?;
-        self.keep_state();
         let fields = match value {
             Value::Record(record) => record.fields.clone(),
             value => {

@@ -7,6 +7,7 @@ mod prune;
 mod summary;
 mod train;
 
+pub(crate) use optimizer::Across;
 pub use summary::LayerSummary;
 pub use train::TrainSettings;
 

@@ -35,6 +35,31 @@ struct Rule<'a> {
     on: &'a [ast::StrLit],
 }
 
+impl Rule<'_> {
+    /// Whether it is for a parameter of this name.
+    fn fits(&self, name: &str) -> bool {
+        self.on.is_empty() || self.on.iter().any(|pattern| glob::matches(&pattern.text, name))
+    }
+}
+
+/// A parameter on its way through a chain of optimizers.
+struct Member {
+    name: String,
+    leaf: NodeId,
+    param: Tensor,
+    grad: Tensor,
+}
+
+/// What `across` knows while the text of an optimizer runs for one parameter.
+pub(crate) struct Across {
+    /// The sums that are known, by the number of the call.
+    sums: Vec<NodeId>,
+    /// Calls met so far.
+    calls: usize,
+    /// What this parameter adds to the first sum that is not known.
+    term: Option<NodeId>,
+}
+
 /// Appends all updates to a graph; returns the state that the optimizers keep.
 pub(super) fn apply(
     decls: &Arc<Declarations>,
@@ -74,34 +99,30 @@ impl Elaborator {
         for setting in settings_of(train).filter(|setting| setting.key == SettingKey::Optimizer) {
             rules.push(self.rule(setting)?);
         }
+        let mut constraints = Vec::new();
+        for setting in settings_of(train).filter(|setting| setting.key == SettingKey::Constraint) {
+            constraints.push(self.rule(setting)?);
+        }
         self.check_patterns(&rules)?;
-        let mut failed = None;
-        for (name, &grad) in trained.iter().zip(grads) {
-            let fits = |rule: &&mut Rule<'_>| {
-                rule.on.is_empty()
-                    || rule.on.iter().any(|pattern| glob::matches(&pattern.text, name))
-            };
-            // Rules with patterns go before the one without.
-            let (named, general): (Vec<_>, Vec<_>) =
-                rules.iter_mut().partition(|rule| !rule.on.is_empty());
-            let rule = named.into_iter().chain(general).find(fits);
-            let outcome = match rule {
-                Some(rule) => self.update(name, grad, rule, factor.as_ref()),
-                None => {
-                    let declared = self.params.get(name).map(|leaf| leaf.span);
-                    let at = settings_of(train)
-                        .find(|setting| setting.key == SettingKey::Optimizer)
-                        .map_or(train.name.span, |setting| setting.key_span);
-                    Err(self.report(diagnostics::no_optimizer_for(name, at, declared)))
-                }
-            };
-            if let Err(reported) = outcome {
-                failed = Some(reported);
-                break;
+        self.check_patterns(&constraints)?;
+        let mut members = self.members(trained, grads)?;
+        let chosen = self.choose_rules(&rules, trained, train)?;
+        for (at, rule) in rules.iter_mut().enumerate() {
+            let own: Vec<usize> =
+                (0..members.len()).filter(|&member| chosen[member] == at).collect();
+            for link in &mut rule.chain {
+                self.run_link(link, &mut members, &own, factor.as_ref())?;
             }
         }
-        if let Some(reported) = failed {
-            return Err(reported);
+        for rule in &mut constraints {
+            let own: Vec<usize> =
+                (0..members.len()).filter(|&member| rule.fits(&members[member].name)).collect();
+            for link in &mut rule.chain {
+                self.run_link(link, &mut members, &own, None)?;
+            }
+        }
+        for member in &members {
+            self.graph.assign(member.leaf, member.param.node);
         }
         let states: Vec<StateLeaf> = self.states.values().cloned().collect();
         for state in states {
@@ -115,12 +136,74 @@ impl Elaborator {
         Ok(())
     }
 
+    /// The trained parameters with their gradients.
+    fn members(&mut self, trained: &[String], grads: &[NodeId]) -> Eval<Vec<Member>> {
+        let mut members = Vec::new();
+        for (name, &grad) in trained.iter().zip(grads) {
+            let Some(param) = self.params.get(name).map(|leaf| leaf.tensor.clone()) else {
+                return Err(Reported::already());
+            };
+            let grad = Tensor { node: grad, shape: param.shape.clone() };
+            members.push(Member { name: name.clone(), leaf: param.node, param, grad });
+        }
+        Ok(members)
+    }
+
+    /// Which rule updates each parameter: the first whose patterns fit, else the first without patterns.
+    fn choose_rules(
+        &mut self,
+        rules: &[Rule<'_>],
+        trained: &[String],
+        train: &ast::Train,
+    ) -> Eval<Vec<usize>> {
+        let mut chosen = Vec::new();
+        for name in trained {
+            let named = |rule: &Rule<'_>| !rule.on.is_empty() && rule.fits(name);
+            let rule = rules
+                .iter()
+                .position(named)
+                .or_else(|| rules.iter().position(|rule| rule.on.is_empty()));
+            match rule {
+                Some(rule) => chosen.push(rule),
+                None => {
+                    let declared = self.params.get(name).map(|leaf| leaf.span);
+                    let at = settings_of(train)
+                        .find(|setting| setting.key == SettingKey::Optimizer)
+                        .map_or(train.name.span, |setting| setting.key_span);
+                    return Err(self.report(diagnostics::no_optimizer_for(name, at, declared)));
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
     /// The factor of the learning rate in this step.
     fn schedule(&mut self, train: &ast::Train) -> Eval<Option<Value>> {
         let Some(setting) = settings_of(train).find(|setting| setting.key == SettingKey::Schedule)
         else {
             return Ok(None);
         };
+        self.origin = Arc::from("schedule");
+        // A sum or product of schedules is one as well: `linear_warmup(100) * cosine()`.
+        if let SettingValue::Expr(expr) = &setting.value
+            && call_parts(expr).is_none()
+        {
+            let value = self.eval(expr)?.first();
+            let scalar = match &value {
+                Value::Number(_) => true,
+                Value::Tensor(tensor) => tensor.rank() == 0,
+                _ => false,
+            };
+            if !scalar {
+                let noun = value.noun();
+                return Err(self.report(diagnostics::not_for_setting(
+                    SettingKey::Schedule,
+                    noun,
+                    expr.span,
+                )));
+            }
+            return Ok(Some(value));
+        }
         let (name, args, span) = self.call_of(setting)?;
         let callee = self.lookup_callee(name)?;
         let is_schedule = matches!(&callee, Value::Callable(callable)
@@ -132,7 +215,6 @@ impl Elaborator {
                 span,
             )));
         }
-        self.origin = Arc::from("schedule");
         let factor = self.apply_value(&callee, name.span, None, args, None, span)?.first();
         Ok(Some(factor))
     }
@@ -217,52 +299,97 @@ impl Elaborator {
         Ok(())
     }
 
-    /// One parameter through a chain.
-    fn update(
-        &mut self,
-        name: &str,
-        grad: NodeId,
-        rule: &mut Rule<'_>,
-        factor: Option<&Value>,
-    ) -> Eval<()> {
-        let Some(leaf) = self.params.get(name).map(|leaf| leaf.tensor.clone()) else {
-            return Err(Reported::already());
-        };
-        self.updated = name.to_string();
-        let mut param = leaf.clone();
-        let mut grad = Tensor { node: grad, shape: leaf.shape.clone() };
-        for link in &mut rule.chain {
-            self.levels.push(NameLevel::new(name.to_string()));
-            let outcome = self.run_link(link, &param, &grad, factor);
-            self.levels.pop();
-            (param, grad) = outcome?;
-        }
-        self.graph.assign(leaf.node, param.node);
-        Ok(())
-    }
-
-    /// One optimizer: its body changes `param`, `grad` and its state.
+    /// One optimizer of a chain on all of its parameters.
+    ///
+    /// What `across` adds up depends on all of them, so the text runs until every such sum is known: a run that meets an unknown sum
+    /// only gathers what is added, and what else it computed is left for the passes to remove.
     fn run_link(
         &mut self,
         link: &mut Link<'_>,
-        param: &Tensor,
-        grad: &Tensor,
+        members: &mut [Member],
+        own: &[usize],
+        factor: Option<&Value>,
+    ) -> Eval<()> {
+        let mut sums = Vec::new();
+        loop {
+            let states = self.states.clone();
+            let mut terms = Vec::new();
+            let mut changed = Vec::new();
+            let said = self.diagnostics.len();
+            for &at in own {
+                self.across = Some(Across { sums: sums.clone(), calls: 0, term: None });
+                let outcome = self.run_member(link, &members[at], factor);
+                let across = self.across.take();
+                match (outcome, across.and_then(|across| across.term)) {
+                    (_, Some(term)) => terms.push(term),
+                    (Ok(outcome), None) => changed.push((at, outcome)),
+                    (Err(reported), None) => return Err(reported),
+                }
+                if self.diagnostics.len() > said && self.failed() {
+                    return Err(Reported::already());
+                }
+            }
+            let Some((&first, rest)) = terms.split_first() else {
+                for (at, (param, grad)) in changed {
+                    members[at].param = param;
+                    members[at].grad = grad;
+                }
+                return Ok(());
+            };
+            let mut sum = first;
+            for &term in rest {
+                sum = self.build().add(sum, term);
+            }
+            sums.push(sum);
+            self.states = states;
+        }
+    }
+
+    /// One optimizer on one parameter: its body changes `param`, `grad` and its state.
+    fn run_member(
+        &mut self,
+        link: &mut Link<'_>,
+        member: &Member,
         factor: Option<&Value>,
     ) -> Eval<(Tensor, Tensor)> {
         let decl = link.decl.clone();
         self.enter(link.span)?;
-        let given = self.collect_args(&decl.decl, &[], None, link.args);
-        let Ok(given) = given else {
-            self.leave();
-            return Err(Reported::already());
-        };
-        self.frames.push(Frame::new(Some(decl.clone()), link.span));
-        self.bind("param", Value::Tensor(param.clone()), None);
-        self.bind("grad", Value::Tensor(grad.clone()), None);
-        let outcome = self.run_optimizer(&decl, given, link, factor, param);
-        self.frames.pop();
+        self.updated.clone_from(&member.name);
+        self.levels.push(NameLevel::new(member.name.clone()));
+        let outcome = self.collect_args(&decl.decl, &[], None, link.args).and_then(|given| {
+            self.frames.push(Frame::new(Some(decl.clone()), link.span));
+            self.bind("param", Value::Tensor(member.param.clone()), None);
+            self.bind("grad", Value::Tensor(member.grad.clone()), None);
+            let outcome = self.run_optimizer(&decl, given, link, factor, &member.param);
+            self.frames.pop();
+            outcome
+        });
+        self.levels.pop();
         self.leave();
         outcome
+    }
+
+    /// `across(x)`: the sum of a number over all parameters that the optimizer is for.
+    pub(crate) fn sum_across(&mut self, value: Value, span: Span) -> Eval<Value> {
+        let optimizer = self.frame().kind() == Some(DeclKind::Optimizer);
+        if self.across.is_none() || !optimizer {
+            return Err(self.report(diagnostics::misplaced("across", "an optimizer", span)));
+        }
+        let tensor = self.as_tensor_or_scalar(value, "across", span)?;
+        if tensor.rank() > 0 {
+            return Err(self.report(diagnostics::across_tensor(&tensor.shape, span)));
+        }
+        let node = self.convert(tensor.node, ElemType::F32);
+        let Some(across) = &mut self.across else { return Err(Reported::already()) };
+        let call = across.calls;
+        across.calls += 1;
+        match across.sums.get(call) {
+            Some(&node) => Ok(Value::Tensor(Tensor { node, shape: Vec::new() })),
+            None => {
+                across.term.get_or_insert(node);
+                Err(Reported::already())
+            }
+        }
     }
 
     fn run_optimizer(
@@ -276,7 +403,6 @@ impl Elaborator {
         self.bind_formals(&decl.decl, given, link.span)?;
         self.set_rate(link, factor)?;
         self.run_body(&decl.decl)?;
-        self.keep_state();
         let elem = self.elem(param.node);
         let mut changed = Vec::new();
         for name in ["param", "grad"] {

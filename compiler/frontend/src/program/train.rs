@@ -242,7 +242,7 @@ impl Elaborator {
                         });
                     }),
                     SettingKey::Metric => self.metric(setting, &mut names).map(|_| ()),
-                    SettingKey::Constraint | SettingKey::Weight => {
+                    SettingKey::Weight => {
                         let what = format!("`{}`", setting.key.word());
                         Err(self.report(diagnostics::not_supported(&what, setting.key_span)))
                     }
