@@ -4,6 +4,7 @@ use crate::diagnostics;
 use dlc_grammar::ast::{self, ItemKind};
 use dlc_grammar::{Diagnostic, FileId, Sources};
 use indexmap::IndexMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A declaration and whether it belongs to the standard library.
@@ -18,8 +19,12 @@ pub(crate) struct DeclRef {
 /// All declarations of a compilation.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Declarations {
-    /// Of the user's files, by name.
+    /// Of the user's files, by name; those of a file that is used as `blocks` by `blocks.name`.
     user: IndexMap<String, DeclRef>,
+    /// Of files that are used under a name: what their own text means by the names of their items.
+    own: IndexMap<FileId, IndexMap<String, DeclRef>>,
+    /// The names under which files are used.
+    modules: Vec<String>,
     /// Of the standard library, by name.
     std: IndexMap<String, DeclRef>,
     /// `train` blocks by the name of the model.
@@ -49,13 +54,43 @@ impl Declarations {
             main_file: main.span.file,
             ..Default::default()
         };
-        for file in std::iter::once(main).chain(library) {
-            let std = table.is_std(file.span.file);
+        let files: Vec<&ast::File> = std::iter::once(main).chain(library).collect();
+        let uses = uses(sources, &files);
+        for file in files {
+            let id = file.span.file;
+            let here = uses.iter().filter(|used| used.file == id);
+            let mut aliases: Vec<&str> = here.filter_map(|used| used.alias.as_deref()).collect();
+            aliases.sort_unstable();
+            aliases.dedup();
+            let plain = aliases.is_empty()
+                || uses.iter().any(|used| used.file == id && used.alias.is_none());
+            table.modules.extend(aliases.iter().map(|alias| (*alias).to_string()));
             for item in &file.items {
-                table.add(item, std, diagnostics);
+                if let ItemKind::Decl(decl) = &item.kind
+                    && !table.is_std(id)
+                {
+                    table.add_aliased(decl, &aliases);
+                }
+                if plain || !matches!(item.kind, ItemKind::Decl(_)) {
+                    let std = table.is_std(id);
+                    table.add(item, std, diagnostics);
+                }
             }
         }
         table
+    }
+
+    /// Adds an item of a file that is used under names.
+    fn add_aliased(&mut self, decl: &ast::Decl, aliases: &[&str]) {
+        let declared = DeclRef { decl: Arc::new(decl.clone()), std: false };
+        let name = &decl.name.name;
+        for alias in aliases {
+            self.user.entry(format!("{alias}.{name}")).or_insert_with(|| declared.clone());
+        }
+        if !aliases.is_empty() {
+            let own = self.own.entry(decl.name.span.file).or_default();
+            own.entry(name.clone()).or_insert(declared);
+        }
     }
 
     fn add(&mut self, item: &ast::Item, std: bool, diagnostics: &mut Vec<Diagnostic>) {
@@ -80,11 +115,8 @@ impl Declarations {
                     self.trains.insert(train.name.name.clone(), Arc::new(train.clone()));
                 }
             }
-            ItemKind::Use(used) => {
-                if let Some(alias) = &used.alias {
-                    diagnostics.push(diagnostics::not_supported("`use .. as ..`", alias.span));
-                }
-            }
+            // Files are read by whoever loads the text.
+            ItemKind::Use(_) => {}
             ItemKind::Parallel(parallel) => {
                 let name = &parallel.name;
                 match self.parallels.get(&name.name) {
@@ -108,10 +140,16 @@ impl Declarations {
         self.std_files.contains(&file)
     }
 
-    /// The declaration that a name means in the text of the library (`std`) or of the user.
-    pub(crate) fn get(&self, name: &str, std: bool) -> Option<&DeclRef> {
-        let of_user = if std { None } else { self.user.get(name) };
+    /// The declaration that a name means in a file of the library (`std`) or of the user. The names of its own file go first.
+    pub(crate) fn get(&self, name: &str, std: bool, file: FileId) -> Option<&DeclRef> {
+        let own = || self.own.get(&file).and_then(|own| own.get(name));
+        let of_user = if std { None } else { own().or_else(|| self.user.get(name)) };
         of_user.or_else(|| self.std.get(name))
+    }
+
+    /// Whether a file is used under this name.
+    pub(crate) fn is_module(&self, name: &str) -> bool {
+        self.modules.iter().any(|module| module == name)
     }
 
     /// Whether a name would be declared if its text could be read.
@@ -132,8 +170,41 @@ impl Declarations {
 
     /// The user's models in the order of the text.
     pub(crate) fn models(&self) -> impl Iterator<Item = &DeclRef> {
-        self.user.values().filter(|decl| decl.decl.kind == ast::DeclKind::Model)
+        let unqualified = self.user.iter().filter(|(name, _)| !name.contains('.'));
+        unqualified.map(|(_, decl)| decl).filter(|decl| decl.decl.kind == ast::DeclKind::Model)
     }
+}
+
+/// That a file is used, under a name or without.
+struct Used {
+    file: FileId,
+    alias: Option<String>,
+}
+
+/// Which files are used, and as what. Whoever loads a text names each file after the path by which it is used; where the same file
+/// is reached by two paths, its last part decides.
+fn uses(sources: &Sources, files: &[&ast::File]) -> Vec<Used> {
+    let mut uses = Vec::new();
+    for file in files {
+        for item in &file.items {
+            let ItemKind::Use(used) = &item.kind else { continue };
+            let folder = sources
+                .get(file.span.file)
+                .and_then(|file| Path::new(&file.name).parent())
+                .unwrap_or(Path::new(""));
+            let wanted = folder.join(&used.path.text);
+            let known = |fits: &dyn Fn(&Path) -> bool| {
+                sources.iter().find(|(_, file)| !file.std && fits(Path::new(&file.name)))
+            };
+            let found = known(&|path| path == wanted)
+                .or_else(|| known(&|path| path.file_name() == wanted.file_name()));
+            if let Some((id, _)) = found {
+                let alias = used.alias.as_ref().map(|alias| alias.name.clone());
+                uses.push(Used { file: id, alias });
+            }
+        }
+    }
+    uses
 }
 
 /// The name nearest to `name` among `known`, if it is near enough to be what was meant.

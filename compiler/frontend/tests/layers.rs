@@ -389,3 +389,51 @@ fn terms_meet_at_places_that_the_data_say() {
     close(&floats(&found.results["y"]), &[5.0, 0.0, 0.0, 2.0, 0.0, 24.0, 0.0, 0.0], 0.0);
     close(&floats(&found.results["z"]), &[2.0, 2.0, 0.0, 1.0], 0.0);
 }
+
+#[test]
+fn files_are_used_under_a_name() {
+    let blocks = "
+    fn twice(x) = 2 * x
+    layer block(x: f32[.., k], units: int) -> f32[.., units] = x |> dense(units) |> twice
+    init three -> f32[s..] = 3
+    optimizer down(lr: f32) { param -= lr }
+    schedule half -> f32 = 0.5
+    metric most(y: f32[b, k]) -> f32 { total t = sum[b, k] y[b, k]; t }";
+    let more = "fn twice(x) = 20 * x";
+    let text = "
+    use \"lib/blocks.dl\" as blocks
+    use \"more.dl\"
+    model m(x: f32[batch, 2]) -> y: f32[batch, 2], z: f32[batch, 2] {
+        param w: f32[2] ~ blocks.three
+        shared f = blocks.block(2)
+        y = x |> f |> blocks.block(2) |> twice
+        z = blocks.twice(x) * w
+    }
+    train m(t: f32[batch, 2]) {
+        loss = mse(y, t)
+        metric blocks.most(y)
+        optimizer = blocks.down(lr = 0.1)
+        schedule = blocks.half
+    }";
+    let (program, diagnostics, sources) =
+        support::elaborate_files(text, &[("lib/blocks.dl", blocks), ("more.dl", more)], None);
+    let shown = dlc_grammar::diagnostic::render_terminal(&diagnostics, &sources, false);
+    let program = program.unwrap_or_else(|| panic!("{shown}"));
+    let names: Vec<&str> = program.params.iter().map(|param| param.name.as_str()).collect();
+    let wanted = ["w", "f.dense_1.w", "f.dense_1.b", "block_1.dense_1.w", "block_1.dense_1.b"];
+    assert_eq!(names, wanted);
+    assert_eq!(program.metrics[0].name, "most");
+    let eye = || Tensor::f32(&[2, 2], vec![1.0, 0.0, 0.0, 1.0]);
+    let zeros = || Tensor::f32(&[2], vec![0.0; 2]);
+    let inputs = [
+        ("x", Tensor::f32(&[1, 2], vec![1.0, -2.0])),
+        ("w", Tensor::f32(&[2], vec![3.0, 3.0])),
+        ("f.dense_1.w", eye()),
+        ("f.dense_1.b", zeros()),
+        ("block_1.dense_1.w", eye()),
+        ("block_1.dense_1.b", zeros()),
+    ];
+    let out = run(&program.predict, &inputs, 1);
+    close(&floats(&out.results["y"]), &[80.0, -160.0], 1e-6);
+    close(&floats(&out.results["z"]), &[6.0, -12.0], 1e-6);
+}

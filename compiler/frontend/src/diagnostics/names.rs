@@ -1,7 +1,7 @@
 //! Names that mean nothing, or not what the text needs.
 
 use super::{Explanation, also_new, alternatives, suggest};
-use dlc_grammar::ast::{DeclKind, Ident};
+use dlc_grammar::ast::{DeclKind, Ident, Path};
 use dlc_grammar::{Diagnostic, Span};
 
 /// What the codes of this file mean.
@@ -137,10 +137,10 @@ pub(crate) fn shared_not_used(field: &Ident) -> Diagnostic {
 }
 
 /// E0303.
-pub(crate) fn shared_layer_only(name: &Ident) -> Diagnostic {
+pub(crate) fn shared_layer_only(name: &Path) -> Diagnostic {
     Diagnostic::error(
         "E0303",
-        format!("`{}` is no layer, so it has nothing to share", name.name),
+        format!("`{}` is no layer, so it has nothing to share", name.text()),
         name.span,
     )
     .label("`shared` wants a layer")

@@ -165,7 +165,9 @@ pub(crate) fn across_tensor(shape: &[Extent], span: Span) -> Diagnostic {
 pub(crate) fn not_for_setting(key: SettingKey, noun: &str, span: Span) -> Diagnostic {
     let wanted = match key {
         SettingKey::Loss => "a tensor of numbers, one for each example",
-        SettingKey::Optimizer => "a call of an optimizer, or several joined by `|>`",
+        SettingKey::Optimizer | SettingKey::Constraint => {
+            "a call of an optimizer, or several joined by `|>`"
+        }
         SettingKey::Schedule => "a call of a schedule",
         _ => "something else",
     };

@@ -34,12 +34,16 @@ impl Elaborator {
         label: Option<&Label>,
         span: Span,
     ) -> Eval<Value> {
-        let Some(name) = callee.as_name() else {
-            let value = self.eval(callee)?;
-            return self.apply_value(&value, callee.span, None, args, label, span);
-        };
-        let value = self.lookup_callee(name)?;
-        self.apply_value(&value, name.span, None, args, label, span)
+        let value = self.eval_callee(callee)?;
+        self.apply_value(&value, callee.unparen().span, None, args, label, span)
+    }
+
+    /// What stands in front of brackets.
+    pub(crate) fn eval_callee(&mut self, callee: &Expr) -> Eval<Value> {
+        match callee.as_name() {
+            Some(name) => self.lookup_callee(name),
+            None => self.eval(callee),
+        }
     }
 
     /// What a name means in front of brackets or in a pipe.
@@ -389,14 +393,22 @@ impl Elaborator {
     pub(crate) fn eval_callable(&mut self, text: &Expr) -> Eval<Value> {
         match &text.unparen().kind {
             ExprKind::Call(callee, args) => {
-                let Some(name) = callee.as_name() else { return self.eval(text) };
-                match self.lookup_callee(name)? {
+                let value = match (callee.as_name(), &callee.unparen().kind) {
+                    (Some(name), _) => self.lookup_callee(name)?,
+                    (None, ExprKind::Field(module, _))
+                        if module.as_name().is_some_and(|module| self.is_module(module)) =>
+                    {
+                        self.eval(callee)?
+                    }
+                    _ => return self.eval(text),
+                };
+                match value {
                     Value::Callable(callable) => {
                         let mut callable = (*callable).clone();
                         callable.given.extend(self.partial_args(&callable, args)?);
                         Ok(Value::Callable(Arc::new(callable)))
                     }
-                    other => Err(self.report(diagnostics::not_callable(other.noun(), name.span))),
+                    other => Err(self.report(diagnostics::not_callable(other.noun(), callee.span))),
                 }
             }
             ExprKind::Labelled(inner, label) => match self.eval_callable(inner)? {
@@ -707,19 +719,14 @@ impl Elaborator {
     /// `shared words = embedding(65, 128)`
     pub(crate) fn exec_shared(&mut self, shared: &ast::Shared) -> Eval<()> {
         let call = &shared.value;
-        let Some(name) = call.path.single() else {
-            return Err(
-                self.report(diagnostics::not_supported("a name with dots here", call.path.span))
-            );
-        };
-        let value = self.lookup_callee(name)?;
+        let value = self.lookup_path(&call.path)?;
         let Value::Callable(callable) = &value else {
-            return Err(self.report(diagnostics::not_callable(value.noun(), name.span)));
+            return Err(self.report(diagnostics::not_callable(value.noun(), call.path.span)));
         };
         let layer =
             matches!(&callable.target, Target::Decl(decl) if decl.decl.kind == DeclKind::Layer);
         if !layer {
-            return Err(self.report(diagnostics::shared_layer_only(name)));
+            return Err(self.report(diagnostics::shared_layer_only(&call.path)));
         }
         let mut callable = (**callable).clone();
         callable

@@ -157,6 +157,11 @@ impl Elaborator {
     }
 
     fn eval_field(&mut self, base: &Expr, name: &FieldName) -> Eval<Value> {
+        if let (Some(module), FieldName::Name(item)) = (base.as_name(), name)
+            && self.is_module(module)
+        {
+            return self.in_module(format!("{}.{}", module.name, item.name), item.span);
+        }
         let value = self.eval(base)?;
         match name {
             FieldName::Index(at, span) => match value.parts() {
@@ -217,20 +222,16 @@ impl Elaborator {
         let mut value = self.eval(first)?;
         let mut from = first.span;
         for stage in stages {
-            let callee = match stage.path.parts.as_slice() {
-                [name] => self.lookup_callee(name)?,
-                _ => {
-                    return Err(self.report(diagnostics::not_supported(
-                        "a name with dots in a pipe",
-                        stage.path.span,
-                    )));
-                }
+            let (callee, part) = match stage.path.parts.as_slice() {
+                // `x |> lstm.h`: a result of a layer without arguments.
+                [name, part] if !self.is_module(name) => (self.lookup_callee(name)?, Some(part)),
+                _ => (self.lookup_path(&stage.path)?, None),
             };
             let args = stage.args.as_deref().unwrap_or_default();
             let piped = Some((value.first(), from));
             let label = stage.label.as_ref();
             value = self.apply_value(&callee, stage.path.span, piped, args, label, stage.span)?;
-            if let Some(field) = &stage.field {
+            if let Some(field) = stage.field.as_ref().or(part) {
                 value = match self.quiet_field(&value, &field.name) {
                     Some(part) => part,
                     None => {

@@ -104,12 +104,12 @@ impl Elaborator {
 
     /// What stands after `~`, with its arguments.
     fn distribution(&mut self, call: &ast::Call) -> Eval<Callable> {
-        let Some(name) = call.path.single() else {
-            return Err(
-                self.report(diagnostics::not_supported("a name with dots here", call.path.span))
-            );
+        let name = &ast::Ident { name: call.path.text(), span: call.path.span };
+        let value = match call.path.single() {
+            Some(name) => self.lookup(name)?,
+            None => self.lookup_path(&call.path)?,
         };
-        let mut callable = match self.lookup(name)? {
+        let mut callable = match value {
             Value::Callable(callable) => (*callable).clone(),
             other => return Err(self.report(diagnostics::not_a_distribution(name, other.noun()))),
         };

@@ -5,8 +5,8 @@ use crate::declarations::{DeclRef, nearest};
 use crate::diagnostics;
 use crate::value::{Callable, Eval, Extent, Number, Reported, Target, Tensor, Value};
 use dlc_abi::ElemType;
-use dlc_grammar::Span;
-use dlc_grammar::ast::{DeclKind, Ident, Reducer};
+use dlc_grammar::ast::{DeclKind, Ident, Path, Reducer};
+use dlc_grammar::{FileId, Span};
 use dlc_ir::graph::InputRole;
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -57,6 +57,11 @@ impl Frame {
     /// Whether the text belongs to the standard library.
     pub(crate) fn std(&self) -> bool {
         self.decl.as_ref().is_some_and(|decl| decl.std)
+    }
+
+    /// The file whose text runs.
+    pub(crate) fn file(&self) -> FileId {
+        self.decl.as_ref().map_or(self.call.file, |decl| decl.decl.name.span.file)
     }
 
     /// What is called, for messages.
@@ -205,12 +210,34 @@ impl Elaborator {
 
     /// The declaration or function of the language that a name means.
     pub(crate) fn callable(&self, name: &str) -> Option<Callable> {
-        let target = match self.decls.get(name, self.frame().std()) {
+        let target = match self.decls.get(name, self.frame().std(), self.frame().file()) {
             Some(decl) => Target::Decl(decl.clone()),
             None if super::builtin::is_builtin(name) => Target::Builtin(name.to_string()),
             None => return None,
         };
         Some(Callable { target, given: Vec::new(), label: None })
+    }
+
+    /// What a path means in front of brackets, in a pipe or in a setting: a name, or an item of a file that is used under a name.
+    pub(crate) fn lookup_path(&mut self, path: &Path) -> Eval<Value> {
+        match path.parts.as_slice() {
+            [name] => self.lookup_callee(name),
+            [module, ..] if self.is_module(module) => self.in_module(path.text(), path.span),
+            _ => Err(self.report(diagnostics::not_supported("a name with dots here", path.span))),
+        }
+    }
+
+    /// Whether a name stands for a file.
+    pub(crate) fn is_module(&self, name: &Ident) -> bool {
+        self.decls.is_module(&name.name) && self.frame().get(&name.name).is_none()
+    }
+
+    /// An item of a file that is used under a name: `blocks.bottleneck`.
+    pub(crate) fn in_module(&mut self, name: String, span: Span) -> Eval<Value> {
+        match self.callable(&name) {
+            Some(callable) => Ok(Value::Callable(Arc::new(callable))),
+            None => Err(self.unknown_name(&Ident { name, span })),
+        }
     }
 
     /// Reports a name that nothing declares.

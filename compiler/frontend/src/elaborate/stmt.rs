@@ -259,9 +259,7 @@ impl Elaborator {
             ExprKind::Pipe(_, stages) => {
                 let layers: Vec<Span> = stages
                     .iter()
-                    .filter(|stage| {
-                        stage.path.single().is_some_and(|name| is_layer(self, &name.name))
-                    })
+                    .filter(|stage| is_layer(self, &stage.path.text()))
                     .map(|stage| stage.span)
                     .collect();
                 match layers[..] {

@@ -8,7 +8,7 @@ use crate::glob;
 use crate::value::{Eval, Reported, Target, Tensor, Value};
 use dlc_abi::ElemType;
 use dlc_grammar::ast::{
-    self, BinaryOp, DeclKind, Expr, ExprKind, Ident, Setting, SettingKey, SettingValue,
+    self, BinaryOp, DeclKind, Expr, ExprKind, Setting, SettingKey, SettingValue,
 };
 use dlc_grammar::{Diagnostic, Span};
 use dlc_ir::graph::{Graph, NodeId, Stage};
@@ -204,8 +204,7 @@ impl Elaborator {
             }
             return Ok(Some(value));
         }
-        let (name, args, span) = self.call_of(setting)?;
-        let callee = self.lookup_callee(name)?;
+        let (callee, args, span) = self.call_of(setting)?;
         let is_schedule = matches!(&callee, Value::Callable(callable)
             if matches!(&callable.target, Target::Decl(decl) if decl.decl.kind == DeclKind::Schedule));
         if !is_schedule {
@@ -215,24 +214,25 @@ impl Elaborator {
                 span,
             )));
         }
-        let factor = self.apply_value(&callee, name.span, None, args, None, span)?.first();
+        let factor = self.apply_value(&callee, span, None, args, None, span)?.first();
         Ok(Some(factor))
     }
 
     /// The call that a setting names.
-    fn call_of<'a>(&mut self, setting: &'a Setting) -> Eval<(&'a Ident, &'a [ast::Arg], Span)> {
-        let found = match &setting.value {
-            SettingValue::Expr(expr) => call_parts(expr),
-            SettingValue::Call(call) => call
-                .path
-                .single()
-                .map(|name| (name, call.args.as_deref().unwrap_or_default(), call.span)),
-            SettingValue::Globs(_) => None,
-        };
-        match found {
-            Some(found) => Ok(found),
-            None => Err(self.report(diagnostics::setting_form(setting.key, setting.key_span))),
+    fn call_of<'a>(&mut self, setting: &'a Setting) -> Eval<(Value, &'a [ast::Arg], Span)> {
+        match &setting.value {
+            SettingValue::Expr(expr) => {
+                if let Some((callee, args)) = call_parts(expr) {
+                    return Ok((self.eval_callee(callee)?, args, expr.span));
+                }
+            }
+            SettingValue::Call(call) => {
+                let callee = self.lookup_path(&call.path)?;
+                return Ok((callee, call.args.as_deref().unwrap_or_default(), call.span));
+            }
+            SettingValue::Globs(_) => {}
         }
+        Err(self.report(diagnostics::setting_form(setting.key, setting.key_span)))
     }
 
     fn rule<'a>(&mut self, setting: &'a Setting) -> Eval<Rule<'a>> {
@@ -240,52 +240,41 @@ impl Elaborator {
         if let SettingValue::Expr(expr) = &setting.value
             && let ExprKind::Pipe(first, stages) = &expr.unparen().kind
         {
-            let Some((name, args, span)) = call_parts(first) else {
+            let Some((callee, args)) = call_parts(first) else {
                 return Err(self.report(diagnostics::setting_form(setting.key, first.span)));
             };
-            chain.push(self.link(name, args, span)?);
+            let callee = self.eval_callee(callee)?;
+            chain.push(self.link(setting, &callee, args, first.span)?);
             for stage in stages {
-                let Some(name) = stage.path.single() else {
-                    return Err(self.report(diagnostics::setting_form(setting.key, stage.span)));
-                };
-                chain.push(self.link(
-                    name,
-                    stage.args.as_deref().unwrap_or_default(),
-                    stage.span,
-                )?);
+                let callee = self.lookup_path(&stage.path)?;
+                let args = stage.args.as_deref().unwrap_or_default();
+                chain.push(self.link(setting, &callee, args, stage.span)?);
             }
         } else {
-            let (name, args, span) = self.call_of(setting)?;
-            chain.push(self.link(name, args, span)?);
+            let (callee, args, span) = self.call_of(setting)?;
+            chain.push(self.link(setting, &callee, args, span)?);
         }
         Ok(Rule { chain, on: &setting.on })
     }
 
-    fn link<'a>(&mut self, name: &Ident, args: &'a [ast::Arg], span: Span) -> Eval<Link<'a>> {
-        match self.lookup_callee(name)? {
+    fn link<'a>(
+        &mut self,
+        setting: &Setting,
+        callee: &Value,
+        args: &'a [ast::Arg],
+        span: Span,
+    ) -> Eval<Link<'a>> {
+        let noun = match callee {
             Value::Callable(callable) => match &callable.target {
                 Target::Decl(decl) if decl.decl.kind == DeclKind::Optimizer => {
-                    Ok(Link { decl: decl.clone(), args, span, rate: None })
+                    return Ok(Link { decl: decl.clone(), args, span, rate: None });
                 }
-                Target::Decl(decl) => {
-                    let noun = format!("a {}", decl.decl.kind.word());
-                    Err(self.report(diagnostics::not_for_setting(
-                        SettingKey::Optimizer,
-                        &noun,
-                        span,
-                    )))
-                }
-                Target::Builtin(_) => Err(self.report(diagnostics::not_for_setting(
-                    SettingKey::Optimizer,
-                    "a function",
-                    span,
-                ))),
+                Target::Decl(decl) => format!("a {}", decl.decl.kind.word()),
+                Target::Builtin(_) => "a function".to_string(),
             },
-            other => {
-                let noun = other.noun();
-                Err(self.report(diagnostics::not_for_setting(SettingKey::Optimizer, noun, span)))
-            }
-        }
+            other => other.noun().to_string(),
+        };
+        Err(self.report(diagnostics::not_for_setting(setting.key, &noun, span)))
     }
 
     /// Every pattern fits some parameter.
@@ -437,11 +426,12 @@ impl Elaborator {
     }
 }
 
-/// Name and arguments of a call, or of a name alone.
-fn call_parts(expr: &Expr) -> Option<(&Ident, &[ast::Arg], Span)> {
-    match &expr.unparen().kind {
-        ExprKind::Call(callee, args) => Some((callee.as_name()?, args, expr.span)),
-        ExprKind::Name(name) => Some((name, &[], expr.span)),
+/// What is called and its arguments, of a call or of a name alone.
+fn call_parts(expr: &Expr) -> Option<(&Expr, &[ast::Arg])> {
+    let expr = expr.unparen();
+    match &expr.kind {
+        ExprKind::Call(callee, args) => Some((callee, args)),
+        ExprKind::Name(_) | ExprKind::Field(..) => Some((expr, &[])),
         _ => None,
     }
 }

@@ -207,11 +207,16 @@ fn metric_name(setting: &Setting) -> Option<(String, Span)> {
         return Some((name.name.clone(), name.span));
     }
     match &setting.value {
-        SettingValue::Call(call) => Some((call.path.text(), call.path.span)),
+        SettingValue::Call(call) => {
+            call.path.parts.last().map(|name| (name.name.clone(), name.span))
+        }
         SettingValue::Expr(expr) => match &expr.unparen().kind {
-            ExprKind::Call(callee, _) => {
-                callee.as_name().map(|name| (name.name.clone(), name.span))
-            }
+            ExprKind::Call(callee, _) => match &callee.unparen().kind {
+                ExprKind::Name(name) | ExprKind::Field(_, ast::FieldName::Name(name)) => {
+                    Some((name.name.clone(), name.span))
+                }
+                _ => None,
+            },
             _ => None,
         },
         SettingValue::Globs(_) => None,
@@ -340,20 +345,11 @@ impl Elaborator {
         names.push(name.clone());
         let (callee, args, span): (Value, &[ast::Arg], Span) = match &setting.value {
             SettingValue::Call(call) => {
-                let Some(ident) = call.path.single() else {
-                    return Err(
-                        self.report(diagnostics::not_supported("a name with dots here", call.span))
-                    );
-                };
-                (self.lookup_callee(ident)?, call.args.as_deref().unwrap_or_default(), call.span)
+                let callee = self.lookup_path(&call.path)?;
+                (callee, call.args.as_deref().unwrap_or_default(), call.span)
             }
             SettingValue::Expr(expr) => match &expr.unparen().kind {
-                ExprKind::Call(callee, args) if callee.as_name().is_some() => {
-                    match callee.as_name() {
-                        Some(ident) => (self.lookup_callee(ident)?, args, expr.span),
-                        None => return Err(crate::value::Reported::already()),
-                    }
-                }
+                ExprKind::Call(callee, args) => (self.eval_callee(callee)?, args, expr.span),
                 _ => return Err(self.report(diagnostics::setting_form(setting.key, expr.span))),
             },
             SettingValue::Globs(_) => {

@@ -12,11 +12,26 @@ pub fn elaborate(
     text: &str,
     model: Option<&str>,
 ) -> (Option<ModelProgram>, Vec<Diagnostic>, Sources) {
+    elaborate_files(text, &[], model)
+}
+
+/// Parses and elaborates a text with the files that it uses, given by path and text.
+pub fn elaborate_files(
+    text: &str,
+    used: &[(&str, &str)],
+    model: Option<&str>,
+) -> (Option<ModelProgram>, Vec<Diagnostic>, Sources) {
     let mut sources = Sources::new();
     let main = sources.add("main.dl", text);
-    let std = sources.add_std();
     let mut diagnostics = Vec::new();
     let mut library = Vec::new();
+    for (path, text) in used {
+        let id = sources.add(*path, *text);
+        let parsed = parse(id, text);
+        diagnostics.extend(parsed.diagnostics);
+        library.push(parsed.file);
+    }
+    let std = sources.add_std();
     for id in std {
         let text = &sources.get(id).expect("just added").text;
         let parsed = parse(id, text);
