@@ -48,6 +48,7 @@ impl Error {
                 Failure::Driver(error) => match error {
                     DriverError::UnknownTarget { .. }
                     | DriverError::TargetLacks { .. }
+                    | DriverError::BelowLevels { .. }
                     | DriverError::NotTrained { .. } => true,
                     DriverError::Split(error) => !matches!(error, SplitError::Pass(_)),
                     DriverError::Pass(_)

@@ -59,6 +59,7 @@ mod view;
 
 mod error;
 
+pub use dlc_abi::NumericsClass;
 pub use dlc_comm as comm;
 pub use dlc_data as data;
 pub use dlc_driver::Target;

@@ -1,5 +1,6 @@
 //! The text of a network, checked and ready to be compiled.
 
+use dlc_abi::NumericsClass;
 use dlc_comm::Communicator;
 use dlc_driver::Target;
 use dlc_driver::model::{
@@ -30,6 +31,8 @@ pub struct Options {
     pub seed: u32,
     /// For which instructions. The bits of results do not depend on it.
     pub target: Target,
+    /// How products round that are terms of sums. Results of one class are not those of the other; checkpoints belong to one.
+    pub class: NumericsClass,
     /// Check every law of the compiler after every pass, in release builds too.
     pub verify: bool,
 }
@@ -42,6 +45,7 @@ impl Default for Options {
             threads: available_threads(),
             seed: 0,
             target: Target::best(),
+            class: NumericsClass::Fused,
             verify: false,
         }
     }
@@ -116,6 +120,7 @@ impl Model {
         let compile = CompileOptions {
             batch: (options.batch > 0).then_some(options.batch),
             target: options.target,
+            class: options.class,
             verify: options.verify,
             part,
         };

@@ -1,7 +1,7 @@
 //! `dlc compile`: a static library ahead of time.
 
 use clap::ValueEnum;
-use dlc_build::{Builder, Cpu, Emit, Weights};
+use dlc_build::{Builder, Cpu, Emit, Weights, check_system};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -20,9 +20,12 @@ pub(super) struct Args {
     /// With first values, training step and evaluation, not only inference
     #[arg(long)]
     train: bool,
-    /// For which processors: x86-64-v3, x86-64-v4 or native; results do not depend on it
+    /// For which processors: x86-64-v2, x86-64-v3, x86-64-v4 or native; x86-64-v2 alone rounds differently, as `--numerics unfused` does elsewhere
     #[arg(long, value_name = "LEVEL", default_value = "x86-64-v3")]
     cpu: String,
+    /// For which system, as a target triple; object files are ELF for x86-64
+    #[arg(long, value_name = "TRIPLE", default_value = "x86_64-unknown-linux-gnu")]
+    target: String,
     /// The most examples in a batch [default: what the model says, else 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
@@ -60,6 +63,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     });
     let emit = emit.collect::<anyhow::Result<Vec<_>>>()?;
     let cpu = Cpu::from_name(&args.cpu).map_err(dlc::Error::from)?;
+    check_system(&args.target).map_err(dlc::Error::from)?;
     let model = args.model.open()?;
     let settings = &model.elaborated().program.settings;
     let seed_of_text = settings.seed.and_then(|seed| u32::try_from(seed).ok());
@@ -89,6 +93,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         output::line(json!({
             "name": written.name,
             "cpu": cpu.name(),
+            "target": args.target,
             "compile_ms": compile_ms,
             "files": files.collect::<Vec<_>>(),
         }))?;

@@ -1,8 +1,9 @@
 //! Options that several commands share.
 
+use clap::ValueEnum;
 use dlc::comm::Communicator;
 use dlc::data::{DataSpec, Splits};
-use dlc::{Model, Net, Options, Target};
+use dlc::{Model, Net, NumericsClass, Options, Target};
 use std::path::PathBuf;
 
 use super::wrong_input;
@@ -44,9 +45,21 @@ pub(super) struct RunArgs {
     /// Instructions to use: native, v128, avx2 or avx512; results do not depend on it
     #[arg(long, value_name = "NAME", default_value = "native")]
     pub target: String,
+    /// How products round that are terms of sums: results of one are not those of the other
+    #[arg(long, value_enum, default_value = "fused")]
+    pub numerics: Numerics,
     /// Say how long each stage of compiling took
     #[arg(long)]
     pub timings: bool,
+}
+
+/// A numerics class by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Numerics {
+    /// With the sum, at once
+    Fused,
+    /// For themselves, as on processors without fused multiply-add (x86-64-v2)
+    Unfused,
 }
 
 impl RunArgs {
@@ -64,6 +77,10 @@ impl RunArgs {
             threads: self.threads.map_or(defaults.threads, |threads| threads as usize),
             seed,
             target: self.target()?,
+            class: match self.numerics {
+                Numerics::Fused => NumericsClass::Fused,
+                Numerics::Unfused => NumericsClass::Unfused,
+            },
             ..defaults
         })
     }

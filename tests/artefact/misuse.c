@@ -69,10 +69,10 @@ int main(void)
     memcpy(before, state, SIZE(STATE_BYTES));
     if (memcmp(FN(weights), state, SIZE(WEIGHTS_BYTES)) != 0)
         fail("the embedded weights are a state for inference");
-    EXPECT(FN(load)(state, SIZE(STATE_BYTES), file, SIZE(WEIGHTS_FILE_BYTES) - 1), WEIGHTS);
-    file[20] ^= 1;
-    EXPECT(FN(load)(state, SIZE(STATE_BYTES), file, SIZE(WEIGHTS_FILE_BYTES)), WEIGHTS);
-    file[20] ^= 1;
+    EXPECT(FN(load)(state, SIZE(STATE_BYTES), file, SIZE(WEIGHTS_FILE_BYTES) - 1), FILE);
+    file[10] ^= 1;
+    EXPECT(FN(load)(state, SIZE(STATE_BYTES), file, SIZE(WEIGHTS_FILE_BYTES)), MISSING);
+    file[10] ^= 1;
     if (memcmp(before, state, SIZE(STATE_BYTES)) != 0)
         fail("a refused file changed the state");
     EXPECT(FN(load)(state, SIZE(STATE_BYTES), file, SIZE(WEIGHTS_FILE_BYTES)), OK);
@@ -179,7 +179,7 @@ int main(void)
     EXPECT(FN(forward)(&predict), NULL_POINTER);
     predict.logits = logits;
     EXPECT(FN(forward)(&predict), OK);
-    for (int status = -1; status < 12; status++)
+    for (int status = -1; status < 16; status++)
         if (strlen(FN(strerror)((FN(status))status)) < 4)
             fail("every status has a message");
     puts("all as expected");

@@ -137,7 +137,7 @@ impl Builder {
             std::fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })
         });
         let file = file.transpose()?;
-        let first = First::of(elaborated, self.seed, file.as_deref())?;
+        let first = First::of(elaborated, self.cpu.class(), self.seed, file.as_deref())?;
         let options = ArtefactOptions {
             batch: self.batch,
             cpu: self.cpu,
@@ -175,34 +175,37 @@ impl Builder {
     /// As [`Builder::write`], and when there is no `OUT_DIR`.
     pub fn compile(&self) -> Result<(), Error> {
         let folder = std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(Error::NoOutDir)?;
-        changes_of(&self.file);
-        if let Some(init) = &self.init {
-            changes_of(init);
-        }
-        let elaborated = self.elaborate().inspect_err(|error| {
-            if let Error::Model { failure: Failure::Diagnostics { sources, .. } } = error {
-                changes_of_all(sources);
-            }
-        })?;
-        changes_of_all(&elaborated.sources);
-        for line in render_concise(&elaborated.warnings, &elaborated.sources).lines() {
-            println!("cargo::warning={line}");
-        }
-        let written = self.write_elaborated(&elaborated, &folder)?;
-        println!("cargo::rustc-link-search=native={}", folder.display());
-        println!("cargo::rustc-link-lib=static={}", written.name);
-        Ok(())
+        self.compile_into(&folder, &mut |line| println!("{line}"))
     }
-}
 
-/// Has Cargo run the build script again when a file changes.
-fn changes_of(path: &Path) {
-    println!("cargo::rerun-if-changed={}", path.display());
-}
-
-/// All files of the user that a text was made of.
-fn changes_of_all(sources: &Sources) {
-    for (_, file) in sources.iter().filter(|(_, file)| !file.std) {
-        changes_of(Path::new(&file.name));
+    /// [`Builder::compile`] into a folder, with the lines for Cargo handed to `tell`: for build scripts that write elsewhere, and
+    /// for other build systems that want to know what an artefact was made of.
+    ///
+    /// # Errors
+    /// As [`Builder::write`]; the lines about files that were read come all the same.
+    pub fn compile_into(&self, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        let elaborated = self.elaborate();
+        let sources = match &elaborated {
+            Ok(elaborated) => Some(&elaborated.sources),
+            Err(Error::Model { failure: Failure::Diagnostics { sources, .. } }) => Some(&**sources),
+            Err(_) => None,
+        };
+        let mut files: Vec<&Path> = vec![&self.file];
+        files.extend(self.init.as_deref());
+        let sources = sources.into_iter().flat_map(Sources::iter).map(|(_, file)| file);
+        files.extend(sources.filter(|file| !file.std).map(|file| Path::new(&file.name)));
+        for (index, file) in files.iter().enumerate() {
+            if !files[..index].contains(file) {
+                tell(&format!("cargo::rerun-if-changed={}", file.display()));
+            }
+        }
+        let elaborated = elaborated?;
+        for line in render_concise(&elaborated.warnings, &elaborated.sources).lines() {
+            tell(&format!("cargo::warning={line}"));
+        }
+        let written = self.write_elaborated(&elaborated, folder)?;
+        tell(&format!("cargo::rustc-link-search=native={}", folder.display()));
+        tell(&format!("cargo::rustc-link-lib=static={}", written.name));
+        Ok(())
     }
 }

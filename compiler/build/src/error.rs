@@ -55,6 +55,7 @@ impl Error {
                 Failure::Driver(error) => match error {
                     DriverError::UnknownTarget { .. }
                     | DriverError::TargetLacks { .. }
+                    | DriverError::BelowLevels { .. }
                     | DriverError::NotTrained { .. } => true,
                     // A build script asks for no part of a batch.
                     DriverError::Split(_)

@@ -28,7 +28,7 @@ mod first;
 mod written;
 
 pub use builder::{Builder, Weights};
-pub use dlc_driver::artefact::Cpu;
+pub use dlc_driver::artefact::{Cpu, check_system};
 pub use error::Error;
 pub use written::{Emit, Written};
 

@@ -32,6 +32,14 @@ pub enum DriverError {
         /// The instruction families that are missing.
         lacks: &'static str,
     },
+    /// The first level of x86-64 was asked for.
+    #[error(
+        "there is no code for plain `x86-64`, which lacks SSE4.1; the lowest level is `{lowest}`"
+    )]
+    BelowLevels {
+        /// The lowest level there is code for.
+        lowest: &'static str,
+    },
     /// A model without a `train` block was to be compiled for training.
     #[error("`{model}` has no `train` block, so it cannot be compiled for training")]
     NotTrained {

@@ -6,6 +6,7 @@
 use crate::backend::Target;
 use crate::error::DriverError;
 use crate::lower::{self, Compiled};
+use dlc_abi::NumericsClass;
 use dlc_frontend::{ElaborateOptions, Frontend, ModelProgram, TrainForward};
 use dlc_grammar::ast::ItemKind;
 use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, std_files, std_used};
@@ -80,6 +81,8 @@ pub struct CompileOptions {
     pub batch: Option<usize>,
     /// For which instructions.
     pub target: Target,
+    /// The family of rounding.
+    pub class: NumericsClass,
     /// Verify every law after every pass, in release builds too.
     pub verify: bool,
     /// For one of several parts of each batch: training and evaluation then exchange values with the other parts.
@@ -88,7 +91,13 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        CompileOptions { batch: None, target: Target::best(), verify: false, part: None }
+        CompileOptions {
+            batch: None,
+            target: Target::best(),
+            class: NumericsClass::Fused,
+            verify: false,
+            part: None,
+        }
     }
 }
 
@@ -381,23 +390,39 @@ pub fn freeze(graph: Graph, verify: bool) -> Result<Graph, DriverError> {
 }
 
 impl ModelGraphs {
-    /// Differentiates and freezes the graphs of a model.
+    /// Differentiates and freezes the graphs of a model, in the class in which products round together with sums.
     ///
     /// # Errors
     /// When a pass gives up, or the optimizer's text is wrong.
     pub fn freeze(elaborated: &Elaborated, verify: bool) -> Result<Self, Failure> {
+        Self::freeze_in(elaborated, NumericsClass::Fused, verify)
+    }
+
+    /// Does the same in any numerics class.
+    ///
+    /// # Errors
+    /// As [`ModelGraphs::freeze`].
+    pub fn freeze_in(
+        elaborated: &Elaborated,
+        class: NumericsClass,
+        verify: bool,
+    ) -> Result<Self, Failure> {
+        let freeze = |mut graph: Graph| {
+            graph.class = class;
+            freeze(graph, verify)
+        };
         let program = &elaborated.program;
         let joint = joint_of(elaborated)?;
         let trains = joint.is_some();
         let measures = trains && !program.finish.outputs.is_empty();
         let optional =
-            |wanted: bool, graph: &Graph| wanted.then(|| freeze(graph.clone(), verify)).transpose();
+            |wanted: bool, graph: &Graph| wanted.then(|| freeze(graph.clone())).transpose();
         Ok(ModelGraphs {
-            init: freeze(program.init.clone(), verify)?,
-            train: joint.map(|joint| freeze(joint, verify)).transpose()?,
+            init: freeze(program.init.clone())?,
+            train: joint.map(freeze).transpose()?,
             eval: optional(trains, &program.eval)?,
             finish: optional(measures, &program.finish)?,
-            predict: freeze(program.predict.clone(), verify)?,
+            predict: freeze(program.predict.clone())?,
         })
     }
 
@@ -441,7 +466,8 @@ pub fn compile_model(
     let batch = batch_of(elaborated, options.batch)?;
     let start = Instant::now();
     let program = &elaborated.program;
-    let work = Work { batch, target: options.target, verify: options.verify, part: options.part };
+    let CompileOptions { target, class, verify, part, .. } = *options;
+    let work = Work { batch, target, class, verify, part };
     let trains = program.train.is_some();
     let measures = trains && !program.finish.outputs.is_empty();
     let one = |graph: &Graph| work.compile(graph.clone(), None);
@@ -503,6 +529,7 @@ fn compile_step(
 struct Work {
     batch: i64,
     target: Target,
+    class: NumericsClass,
     verify: bool,
     /// For training and evaluation.
     part: Option<Part>,
@@ -518,8 +545,9 @@ struct Made {
 }
 
 impl Work {
-    fn compile(&self, graph: Graph, part: Option<Part>) -> Result<Made, Failure> {
+    fn compile(&self, mut graph: Graph, part: Option<Part>) -> Result<Made, Failure> {
         let start = Instant::now();
+        graph.class = self.class;
         let frozen = freeze(graph, self.verify)?;
         // Text and operations are those of the whole, so that all ranks tell the same.
         let (text, flops) = (frozen.to_string(), flops(&frozen, self.batch));

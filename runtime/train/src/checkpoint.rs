@@ -21,6 +21,9 @@ const KEY: &str = "dlc.checkpoint";
 /// Version of the header.
 const FORMAT: u32 = 1;
 
+/// What a numerics class is called where it differs.
+const CLASS: &str = "the numerics class";
+
 /// Where in the data a run stands, and what decides its batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {
@@ -80,7 +83,10 @@ pub enum CheckpointError {
         reason: String,
     },
     /// The checkpoint belongs to another program.
-    #[error("`{}` was made by another program: {what} is {found}, but here it is {expected}", path.display())]
+    #[error(
+        "`{}` was made by another program: {what} is {found}, but here it is {expected}{way_out}",
+        path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -90,6 +96,8 @@ pub enum CheckpointError {
         found: String,
         /// Its value here.
         expected: String,
+        /// What would help, if anything is known to.
+        way_out: String,
     },
     /// The tensors are not those of the model.
     #[error("`{}` does not fit the model", path.display())]
@@ -161,7 +169,7 @@ impl Session {
         let facts = [
             ("the model", header.model.clone(), self.model().to_owned()),
             ("the version of numerics", header.numerics.to_string(), NUMERICS_VERSION.to_string()),
-            ("the numerics class", format!("{:?}", header.class), format!("{:?}", manifest.class)),
+            (CLASS, format!("{:?}", header.class), format!("{:?}", manifest.class)),
             ("the number of shards", header.shards.to_string(), manifest.shards.to_string()),
             (
                 "the fingerprint of the model's text",
@@ -172,7 +180,14 @@ impl Session {
         for (what, found, expected) in facts {
             if found != expected {
                 let path = path.to_owned();
-                return Err(CheckpointError::Foreign { path, what, found, expected }.into());
+                let way_out = if what == CLASS {
+                    format!("; go on with the numerics `{}`", found.to_lowercase())
+                } else {
+                    String::new()
+                };
+                return Err(
+                    CheckpointError::Foreign { path, what, found, expected, way_out }.into()
+                );
             }
         }
         Ok(())

@@ -3,7 +3,8 @@
 use crate::machine::Loaded;
 use crate::schedules;
 use crate::vector::{self, Emulated};
-use dlc_codegen::Backend;
+use dlc_codegen::object::Level;
+use dlc_codegen::{Backend, CodegenError, CraneliftBackend, CraneliftOptions};
 use dlc_driver::{Backends, Target, lower};
 use dlc_exec::{Gang, Placement};
 use dlc_ir::graph::{self, Graph, Outputs, Tensor};
@@ -23,6 +24,8 @@ pub type Leaves = IndexMap<String, Tensor>;
 pub struct Check {
     /// The target it is compiled for.
     pub target: Target,
+    /// Whether 128-bit code is made for processors without fused multiply-add. They refuse double precision.
+    pub lacks_fma: bool,
     /// Whether phases run in the tile interpreter, under its race check.
     pub tile: bool,
     /// Number of parts for which its vector code runs in the interpreter, under its race check; 0 for not at all.
@@ -44,6 +47,7 @@ impl Check {
     pub fn full(target: Target) -> Check {
         Check {
             target,
+            lacks_fma: false,
             tile: true,
             vector_parts: 3,
             emulated: target != Target::V128,
@@ -110,6 +114,7 @@ fn stage(place: &str) -> &str {
 pub struct Machines {
     gangs: Vec<Gang>,
     backends: Vec<(Target, Backends)>,
+    without_fma: Backends,
 }
 
 /// How often what was run.
@@ -135,6 +140,17 @@ impl Counts {
     }
 }
 
+/// The back ends for 128-bit vectors without fused multiply-add, as level x86-64-v2 has it.
+///
+/// # Errors
+/// When Cranelift does not know this machine.
+pub fn without_fma() -> Result<Backends, CodegenError> {
+    let options = CraneliftOptions::for_objects(Level::V2);
+    let options = CraneliftOptions { position_independent: false, ..options };
+    let backend = || CraneliftBackend::new(options).map(|made| Box::new(made) as Box<dyn Backend>);
+    Ok(Backends { kernels: backend()?, drivers: backend()? })
+}
+
 /// The frozen form of a graph, with every pass verified and idempotent passes run twice.
 ///
 /// # Errors
@@ -157,12 +173,17 @@ impl Machines {
         let gangs = (1..=threads).map(|n| Gang::new(n).expect("threads can be had")).collect();
         let backends = Target::ALL
             .map(|target| (target, target.backends().expect("Cranelift knows this machine")));
-        Machines { gangs, backends: backends.into() }
+        let without_fma = without_fma().expect("Cranelift knows this machine");
+        Machines { gangs, backends: backends.into(), without_fma }
     }
 
-    fn backends(&self, target: Target) -> &Backends {
-        let found = self.backends.iter().find(|(known, _)| *known == target);
-        &found.expect("there are back ends for every target").1
+    /// The name and the back ends of what a check is about.
+    fn machine(&self, check: &Check) -> (&'static str, &Backends) {
+        if check.lacks_fma {
+            return ("v128 without fma", &self.without_fma);
+        }
+        let found = self.backends.iter().find(|(known, _)| *known == check.target);
+        (check.target.name(), &found.expect("there are back ends for every target").1)
     }
 
     /// Compares a graph, frozen or not, with the graph interpreter in the given ways, for each of the batches. `leaves` gives a batch's
@@ -228,8 +249,7 @@ impl Machines {
         check: &Check,
         counts: &mut Counts,
     ) -> Result<(), Difference> {
-        let name = check.target.name();
-        let backends = self.backends(check.target);
+        let (name, backends) = self.machine(check);
         let desc = backends.kernels.target();
         let place = format!("{name} tile");
         let reschedule = |program| match check.schedules {
@@ -274,7 +294,7 @@ impl Machines {
             emulate(&vector, backends.kernels.as_ref(), cases, name, counts)?;
         }
         if !check.threads.is_empty() && backends.kernels.runs_here() {
-            self.native(&vector, backends, cases, check, counts)?;
+            self.native(&vector, cases, check, counts)?;
         }
         Ok(())
     }
@@ -282,12 +302,11 @@ impl Machines {
     fn native(
         &self,
         vector: &VectorProgram,
-        backends: &Backends,
         cases: &[Case],
         check: &Check,
         counts: &mut Counts,
     ) -> Result<(), Difference> {
-        let name = check.target.name();
+        let (name, backends) = self.machine(check);
         let placement = if check.guarded { Placement::Guarded } else { Placement::Heap };
         let (program, _) = dlc_codegen::load(
             &vector.module,

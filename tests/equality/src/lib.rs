@@ -1,5 +1,6 @@
 //! One program gives the same bits everywhere.
 //!
+//! * [`artefact`]: training steps of a model that was compiled ahead of time, in a C program;
 //! * [`everywhere`]: a graph through every stage and onto every machine, compared bit by bit with the graph interpreter;
 //! * [`random`]: the random graphs that are sent there, forward, backward and with an update;
 //! * [`schedules`]: schedules drawn at random, none of which may change a bit;
@@ -8,6 +9,7 @@
 //! * [`trajectory`]: training of a model in one place or another, and a hash of what it leaves behind.
 #![forbid(unsafe_code)]
 
+pub mod artefact;
 pub mod everywhere;
 mod machine;
 mod placed;

@@ -1,7 +1,7 @@
 //! Random graphs to send everywhere: forward, with gradients, and with an update of their parameters.
 
 use crate::everywhere::Leaves;
-use dlc_abi::ElemType;
+use dlc_abi::{ElemType, NumericsClass};
 use dlc_harness::graph_gen::{Config, INDEX_LIMIT, program};
 use dlc_harness::rng::Rng;
 use dlc_ir::graph::{Data, Graph, InputRole, NodeId, Op, Origin, Stage, Tensor, retyped};
@@ -24,7 +24,8 @@ pub struct Case {
     pub double: bool,
 }
 
-/// Draws a case: every second one has gradients of its loss, every fourth an update as well, one in six is of double precision.
+/// Draws a case: every second one has gradients of its loss, every fourth an update as well, one in six is of double precision,
+/// one in four of the class in which products and sums round apart.
 pub fn case(seed: u64) -> Case {
     let mut rng = Rng::new(seed);
     let backward = seed % 2 == 1;
@@ -47,7 +48,11 @@ pub fn case(seed: u64) -> Case {
     }
     let max_batch = drawn.batch + rng.in_range(0, 2);
     let batches = [drawn.batch, rng.in_range(1, max_batch)];
-    Case { seed, graph, max_batch, batches, wild: rng.one_in(4), double }
+    let wild = rng.one_in(4);
+    if rng.one_in(4) {
+        graph.class = NumericsClass::Unfused;
+    }
+    Case { seed, graph, max_batch, batches, wild, double }
 }
 
 /// Adds gradients with respect to all parameters as results, or as a step of gradient descent.
@@ -76,6 +81,11 @@ fn differentiate(graph: &mut Graph, loss: NodeId, update: bool) {
 }
 
 impl Case {
+    /// Whether processors without fused multiply-add can run it: nothing is of double precision.
+    pub fn suits_any_processor(&self) -> bool {
+        self.graph.nodes.values().all(|node| node.elem != ElemType::F64)
+    }
+
     /// Values for the leaves of its graph, or of one that was made from it: they depend on seed, batch and names alone.
     pub fn leaves(&self, graph: &Graph, batch: i64) -> Leaves {
         let mut leaves = Leaves::new();

@@ -245,6 +245,7 @@ fn required() -> Vec<String> {
         "result",
         "assign",
         "double precision",
+        "products apart from sums",
         "batch below the largest",
         "wild numbers",
     ];

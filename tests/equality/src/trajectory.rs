@@ -1,6 +1,6 @@
 //! Training steps of a model in one place or another, and a hash of what they leave behind.
 
-use crate::everywhere::Leaves;
+use crate::everywhere::{Leaves, without_fma};
 use crate::machine::Loaded;
 use crate::vector::{self, Emulated};
 use dlc_abi::{Dim, ElemType};
@@ -20,6 +20,8 @@ pub enum Place {
     Interpreter,
     /// Machine code of a target on this machine, with a number of threads.
     Native(Target, usize),
+    /// Machine code for processors without fused multiply-add on this machine, with a number of threads.
+    WithoutFma(usize),
     /// Machine code of a target's kernels in the emulator, with a number of parts.
     Emulated(Target, usize),
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Place {
         match self {
             Place::Interpreter => write!(f, "interpreter"),
             Place::Native(target, threads) => write!(f, "{}, {threads} threads", target.name()),
+            Place::WithoutFma(threads) => write!(f, "v128 without fma, {threads} threads"),
             Place::Emulated(target, parts) => {
                 write!(f, "{} emulated, {parts} parts", target.name())
             }
@@ -56,29 +59,33 @@ enum Runner<'a> {
 
 impl Runner<'_> {
     fn new(graph: &Graph, max_batch: i64, place: Place) -> Result<Runner<'_>, String> {
-        let vector = |target: Target| -> Result<(VectorProgram, Backends), String> {
-            let backends = target.backends().map_err(|error| error.to_string())?;
-            let vector = lower::to_vector(graph, max_batch, &backends.kernels.target())
-                .map_err(|error| error.to_string())?;
-            Ok((vector, backends))
+        let vector = |backends: &Backends| -> Result<VectorProgram, String> {
+            lower::to_vector(graph, max_batch, &backends.kernels.target())
+                .map_err(|error| error.to_string())
         };
+        let native = |backends: Backends, threads: usize| {
+            let vector = vector(&backends)?;
+            let (program, _) = dlc_codegen::load(
+                &vector.module,
+                Arc::new(vector.manifest),
+                vector.updates,
+                backends.kernels.as_ref(),
+                backends.drivers.as_ref(),
+            )
+            .map_err(|error| error.to_string())?;
+            let gang = Gang::new(threads).map_err(|error| error.to_string())?;
+            Ok(Runner::Native(Loaded::new(program)?, gang))
+        };
+        let backends = |target: Target| target.backends().map_err(|error| error.to_string());
         match place {
             Place::Interpreter => Ok(Runner::Interpreter(graph)),
-            Place::Native(target, threads) => {
-                let (vector, backends) = vector(target)?;
-                let (program, _) = dlc_codegen::load(
-                    &vector.module,
-                    Arc::new(vector.manifest),
-                    vector.updates,
-                    backends.kernels.as_ref(),
-                    backends.drivers.as_ref(),
-                )
-                .map_err(|error| error.to_string())?;
-                let gang = Gang::new(threads).map_err(|error| error.to_string())?;
-                Ok(Runner::Native(Loaded::new(program)?, gang))
+            Place::Native(target, threads) => native(backends(target)?, threads),
+            Place::WithoutFma(threads) => {
+                native(without_fma().map_err(|error| error.to_string())?, threads)
             }
             Place::Emulated(target, parts) => {
-                let (vector, backends) = vector(target)?;
+                let backends = backends(target)?;
+                let vector = vector(&backends)?;
                 let kernels = Emulated::new(&vector.module, backends.kernels.as_ref())?;
                 Ok(Runner::Emulated(Box::new(vector), kernels, parts))
             }
@@ -148,7 +155,10 @@ pub fn hashes(
 }
 
 /// Leaves of a role, in order.
-fn leaves_of(graph: &Graph, wanted: InputRole) -> impl Iterator<Item = (&str, ElemType, &[Dim])> {
+pub(crate) fn leaves_of(
+    graph: &Graph,
+    wanted: InputRole,
+) -> impl Iterator<Item = (&str, ElemType, &[Dim])> {
     graph.nodes.values().filter_map(move |node| match &node.op {
         Op::Input { name, role } if *role == wanted => {
             Some((name.as_str(), node.elem, &node.shape[..]))
@@ -158,7 +168,7 @@ fn leaves_of(graph: &Graph, wanted: InputRole) -> impl Iterator<Item = (&str, El
 }
 
 /// Draws a batch: floats in [0, 1) with 24 bits, whole numbers below 10.
-fn examples(rng: &mut Rng, graph: &Graph, batch: i64, leaves: &mut Leaves) {
+pub(crate) fn examples(rng: &mut Rng, graph: &Graph, batch: i64, leaves: &mut Leaves) {
     for (name, elem, shape) in leaves_of(graph, InputRole::Data) {
         if ["seed", "step", "steps"].contains(&name) {
             continue;
@@ -178,7 +188,7 @@ fn examples(rng: &mut Rng, graph: &Graph, batch: i64, leaves: &mut Leaves) {
 
 /// FNV-1a of 128 bits (Fowler, Noll, Vo) over all parameters and states of f32, in the order in which the training graph reads them:
 /// the bytes of each name, then of each element, little-endian. Every NaN counts as 0x7fc00000.
-fn hash(graph: &Graph, leaves: &Leaves) -> u128 {
+pub(crate) fn hash(graph: &Graph, leaves: &Leaves) -> u128 {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     let mut byte = |byte: u8| hash = (hash ^ u128::from(byte)).wrapping_mul(PRIME);

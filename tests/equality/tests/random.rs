@@ -4,6 +4,7 @@
 //! other graphs, and the seed of a failure with one graph repeats it alone. Each graph takes one target and a part of the checks, chosen
 //! by its seed, so that all combinations occur.
 
+use dlc_abi::NumericsClass;
 use dlc_driver::Target;
 use dlc_equality_tests::everywhere::{Check, Counts, Difference, Machines, frozen};
 use dlc_equality_tests::random::{Case, case};
@@ -26,8 +27,9 @@ fn number(name: &str, default: u64) -> u64 {
     }
 }
 
-/// What is checked of the graph of a seed.
-fn checks(seed: u64) -> Vec<Check> {
+/// What is checked of a case, as its seed says.
+fn checks(case: &Case) -> Vec<Check> {
+    let seed = case.seed;
     // Seeds say by their last bits what kind of graph they are, so choices follow other digits.
     let turn = seed / 4;
     let target = Target::ALL[(turn % 3) as usize];
@@ -40,6 +42,7 @@ fn checks(seed: u64) -> Vec<Check> {
     };
     vec![Check {
         target,
+        lacks_fma: target == Target::V128 && turn % 2 == 1 && case.suits_any_processor(),
         tile: turn % 2 == 0,
         vector_parts: 1 + (turn % 3) as usize,
         emulated: target == Target::Avx512 || (target == Target::Avx2 && turn % 8 == 0),
@@ -52,7 +55,7 @@ fn checks(seed: u64) -> Vec<Check> {
 
 fn run(machines: &Machines, case: &Case, graph: &Graph) -> Result<Counts, Difference> {
     let leaves = |graph: &Graph, batch| case.leaves(graph, batch);
-    machines.everywhere(graph, case.max_batch, &case.batches, &leaves, &checks(case.seed))
+    machines.everywhere(graph, case.max_batch, &case.batches, &leaves, &checks(case))
 }
 
 /// The case made small, as a file of `tests/filetests/run`.
@@ -89,6 +92,9 @@ impl Found {
         });
         if case.double {
             self.statistics.note("double precision");
+        }
+        if case.graph.class == NumericsClass::Unfused {
+            self.statistics.note("products apart from sums");
         }
         if case.wild {
             self.statistics.note("wild numbers");

@@ -1,12 +1,16 @@
 //! Training gives the same bits everywhere, today and tomorrow: parameters and optimizer state after some steps are hashed and compared
-//! with the table in `hashes.toml`, for the interpreter, every target and several numbers of threads.
+//! with the table in `hashes.toml`, for the interpreter, every target and several numbers of threads, and for static libraries in a C
+//! program with several numbers of parts.
 //!
 //! `DLC_REWRITE_HASHES=1 cargo test --release -p dlc-equality-tests --test reference -- --test-threads=1` writes the table anew, from the interpreter.
 //! `DLC_EMULATE_LENET=1` runs all steps of LeNet in the emulator, where by default there are ten.
 //! A change of the table is a change of every model that was ever trained: it needs a new `NUMERICS_VERSION`.
 
+use dlc_abi::NumericsClass;
 use dlc_driver::Target;
+use dlc_driver::artefact::Cpu;
 use dlc_driver::model::{ModelGraphs, elaborate_file};
+use dlc_equality_tests::artefact::{self, Artefact};
 use dlc_equality_tests::trajectory::{Place, Plan, hashes};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,11 +22,23 @@ fn table_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("hashes.toml")
 }
 
-fn graphs(model: &str) -> ModelGraphs {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(format!("{model}.dl"));
-    let elaborated = elaborate_file(&path, None).unwrap_or_else(|error| panic!("{error:?}"));
-    ModelGraphs::freeze(&elaborated, true).unwrap_or_else(|error| panic!("{error}"))
+fn file_of(model: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(format!("{model}.dl"))
+}
+
+/// The graphs of a model in the class of a section of the table: `lenet` or `lenet_unfused`.
+fn graphs(section: &str) -> ModelGraphs {
+    let (model, class) = model_of(section);
+    let elaborated =
+        elaborate_file(&file_of(model), None).unwrap_or_else(|error| panic!("{error:?}"));
+    ModelGraphs::freeze_in(&elaborated, class, true).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn model_of(section: &str) -> (&str, NumericsClass) {
+    match section.strip_suffix("_unfused") {
+        Some(model) => (model, NumericsClass::Unfused),
+        None => (section, NumericsClass::Fused),
+    }
 }
 
 /// The table's lines for a model.
@@ -66,10 +82,41 @@ fn check(model: &str, plan: Plan, marks: &[i32], places: &[Place]) {
         if place == Place::Interpreter && std::env::var_os("DLC_REWRITE_HASHES").is_some() {
             rewrite(model, &found);
         }
-        let table = std::fs::read_to_string(table_path()).expect("the table is there");
-        let expected = find(&table, model).unwrap_or_else(|| panic!("the table lacks {model}"));
-        assert!(expected.starts_with(&found), "{model}, {place}:\n{found}expected:\n{expected}");
+        agrees(model, &found, &place.to_string());
     }
+}
+
+/// Fails unless the table's section of a model begins with these lines.
+fn agrees(model: &str, found: &str, place: &str) {
+    let table = std::fs::read_to_string(table_path()).expect("the table is there");
+    let expected = find(&table, model).unwrap_or_else(|| panic!("the table lacks {model}"));
+    assert!(expected.starts_with(found), "{model}, {place}:\n{found}expected:\n{expected}");
+}
+
+/// Compares the table with what a static library for a processor gives for several numbers of parts.
+fn check_artefact(section_name: &str, plan: Plan, cpu: Cpu) {
+    if !artefact::can_run() {
+        eprintln!("skipped: there is no C compiler");
+        return;
+    }
+    let graphs = graphs(section_name);
+    let train = graphs.train.as_ref().expect("the examples can be trained");
+    let file = file_of(model_of(section_name).0);
+    let artefact = Artefact::build(&file, cpu, train, plan, &MARKS).unwrap();
+    for parts in [1, 2, 4] {
+        let place = format!("artefact for {}, {parts} parts", cpu.name());
+        let found = artefact.hashes(parts).unwrap_or_else(|message| panic!("{place}: {message}"));
+        agrees(section_name, &section(section_name, plan, &found), &place);
+    }
+}
+
+/// The level of this processor, if it has fused multiply-add.
+fn fused_level() -> Option<Cpu> {
+    let level = Cpu::from_name("native").ok().filter(|cpu| cpu.class() == NumericsClass::Fused);
+    if level.is_none() {
+        eprintln!("skipped: this processor has no fused multiply-add");
+    }
+    level
 }
 
 /// Every target that this machine runs, with every number of threads.
@@ -103,6 +150,47 @@ fn digits_mlp_trains_to_the_bits_of_the_table_in_the_emulator() {
 #[test]
 fn lenet_trains_to_the_bits_of_the_table() {
     check("lenet", LENET, &MARKS, &[&[Place::Interpreter], &native()[..]].concat());
+}
+
+#[test]
+fn digits_mlp_trains_to_the_bits_of_the_table_ahead_of_time() {
+    if let Some(cpu) = fused_level() {
+        check_artefact("digits_mlp", DIGITS_MLP, cpu);
+    }
+}
+
+#[test]
+fn lenet_trains_to_the_bits_of_the_table_ahead_of_time() {
+    if let Some(cpu) = fused_level() {
+        check_artefact("lenet", LENET, cpu);
+    }
+}
+
+/// Every target of this machine without the class's own instructions, and with them.
+fn unfused() -> Vec<Place> {
+    let fused = Target::ALL.into_iter().filter(|target| target.runs_here());
+    [1, 3]
+        .map(Place::WithoutFma)
+        .into_iter()
+        .chain(fused.map(|target| Place::Native(target, 2)))
+        .collect()
+}
+
+#[test]
+fn digits_mlp_trains_to_the_bits_of_the_table_without_fused_products() {
+    let places = [&[Place::Interpreter], &unfused()[..]].concat();
+    check("digits_mlp_unfused", DIGITS_MLP, &MARKS, &places);
+    check_artefact("digits_mlp_unfused", DIGITS_MLP, Cpu::V2);
+}
+
+#[test]
+fn lenet_trains_to_the_bits_of_the_table_without_fused_products() {
+    // The interpreter takes a minute for all steps; it has done so where the table was written.
+    let rewrites = std::env::var_os("DLC_REWRITE_HASHES").is_some();
+    let marks = if rewrites { &MARKS } else { &MARKS[..3] };
+    check("lenet_unfused", LENET, marks, &[Place::Interpreter]);
+    check("lenet_unfused", LENET, &MARKS, &unfused());
+    check_artefact("lenet_unfused", LENET, Cpu::V2);
 }
 
 /// All hundred steps take minutes here; a machine with the instructions runs them in the test above, at once.

@@ -22,6 +22,7 @@ pub(super) fn translate(context: &mut Context, isa: &dyn TargetIsa, function: &F
         b: builder,
         isa,
         is_x86: super::is_x86(isa),
+        has_fma: super::has_fma(isa),
         types: &function.types,
         values: vec![Value::from_u32(u32::MAX - 1); function.types.len()],
         context: None,
@@ -56,6 +57,7 @@ pub(super) struct Lowering<'a> {
     pub(super) b: FunctionBuilder<'a>,
     isa: &'a dyn TargetIsa,
     pub(super) is_x86: bool,
+    pub(super) has_fma: bool,
     pub(super) types: &'a IndexVec<Val, Type>,
     /// The Cranelift value of each value; defined before use because verified functions are.
     values: Vec<Value>,

@@ -6,11 +6,14 @@
 //! * Every vector lives in a whole 128-bit register, also one lane or two `f32`: the lanes above are unspecified and
 //!   never reach memory, an Int or a trap. Masks are lanes of all ones or all zeros.
 //! * Cranelift contracts and reassociates nothing, so an operation here is an operation there. What it would do by
-//!   calling a library (`fma`, `floor` on old processors) is refused after compilation.
+//!   calling a library (`floor` on old processors) is refused after compilation.
+//! * Processors without fused multiply-add get the same bits from more instructions, in single precision; in double
+//!   precision it is refused.
 //!
 //! **Invariant:** the result depends on the function and on the options alone, never on the machine that compiles.
 
 mod control;
+mod fused;
 mod halves;
 mod lanes;
 mod memory;
@@ -27,6 +30,7 @@ use dlc_ir::vector::{FuncId, Function, FunctionKind, Module};
 
 use crate::backend::{Backend, CodegenError, Compiled, Relocation};
 use crate::legalize::legalize;
+use crate::object::Level;
 
 const NAME: &str = "cranelift";
 
@@ -48,6 +52,9 @@ const X86_64_V3: [&str; 10] = [
     "has_bmi2",
 ];
 
+/// What the x86-64-v2 level has.
+const X86_64_V2: [&str; 5] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"];
+
 /// How code is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CraneliftOptions {
@@ -61,10 +68,13 @@ pub struct CraneliftOptions {
 }
 
 impl CraneliftOptions {
-    /// For object files: position-independent code for every x86-64-v3, whatever this machine has.
-    pub fn for_objects() -> Self {
+    /// For object files: position-independent code for every processor of a level, whatever this machine has.
+    pub fn for_objects(level: Level) -> Self {
         CraneliftOptions {
-            features: Some(&X86_64_V3),
+            features: Some(match level {
+                Level::V2 => &X86_64_V2,
+                Level::V3 | Level::V4 => &X86_64_V3,
+            }),
             position_independent: true,
             ..CraneliftOptions::default()
         }
@@ -212,6 +222,12 @@ fn count_instructions(isa: &dyn isa::TargetIsa, code: &CompiledCode) -> usize {
 
 fn is_x86(isa: &dyn isa::TargetIsa) -> bool {
     isa.name() == "x64"
+}
+
+/// Of the architectures that Cranelift knows, x86-64 alone can lack fused multiply-add.
+fn has_fma(isa: &dyn isa::TargetIsa) -> bool {
+    let has = |flag: &settings::Value| flag.name == "has_fma" && flag.as_bool() == Some(true);
+    !is_x86(isa) || isa.isa_flags().iter().any(has)
 }
 
 /// The builder of an instruction set with its features, and whether this machine can run them.

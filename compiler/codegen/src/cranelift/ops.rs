@@ -37,7 +37,13 @@ impl Lowering<'_> {
                 if *negate {
                     a = self.b.ins().fneg(a);
                 }
-                self.b.ins().fma(a, b, c)
+                match ty {
+                    Type::Vec { elem: Elem::F32, lanes } if !self.has_fma => {
+                        self.fused_by_odd(lanes, [a, b, c])
+                    }
+                    // In double precision without the instruction this becomes a call, which is refused.
+                    _ => self.b.ins().fma(a, b, c),
+                }
             }
             Inst::Compare(op, a, b) => self.compare(*op, *a, *b),
             Inst::Mask(op, a, b) => self.mask_op(*op, *a, *b),

@@ -121,6 +121,31 @@ impl Glue<'_, '_> {
         self.b.ins().jump(self.exit, &[BlockArg::Value(status)]);
     }
 
+    /// Ends the function with a number.
+    pub fn leave_number(&mut self, number: i64) {
+        let number = self.int(types::I32, number);
+        self.leave_with(number);
+    }
+
+    /// Ends the function with a value where a condition holds, and goes on elsewhere.
+    pub fn leave_with_if(&mut self, condition: Value, value: Value) {
+        let go_on = self.b.create_block();
+        self.b.ins().brif(condition, self.exit, &[BlockArg::Value(value)], go_on, &[]);
+        self.b.switch_to_block(go_on);
+    }
+
+    /// Ends the function with a number where a condition holds, and goes on elsewhere.
+    pub fn leave_if(&mut self, condition: Value, number: i64) {
+        let number = self.int(types::I32, number);
+        self.leave_with_if(condition, number);
+    }
+
+    /// Ends the function with 0 where a condition does not hold.
+    pub fn need(&mut self, condition: Value) {
+        let lacks = self.b.ins().icmp_imm_s(IntCC::Equal, condition, 0);
+        self.leave_if(lacks, 0);
+    }
+
     /// Ends a function that returns nothing.
     pub fn leave_silently(&mut self) {
         self.b.ins().jump(self.exit, &[]);
@@ -128,10 +153,7 @@ impl Glue<'_, '_> {
 
     /// Ends the function with a status where a condition holds, and goes on elsewhere.
     pub fn fail_if(&mut self, condition: Value, status: Status) {
-        let code = self.int(types::I32, i64::from(status.code()));
-        let go_on = self.b.create_block();
-        self.b.ins().brif(condition, self.exit, &[BlockArg::Value(code)], go_on, &[]);
-        self.b.switch_to_block(go_on);
+        self.leave_if(condition, i64::from(status.code()));
     }
 
     pub fn fail_unless_equal(&mut self, a: Value, b: Value, status: Status) {
@@ -174,6 +196,11 @@ impl Glue<'_, '_> {
         self.b.inst_results(call).first().copied()
     }
 
+    /// As [`Glue::call`], of a function that returns a value.
+    pub fn value(&mut self, callee: FuncId, args: &[Value]) -> Value {
+        self.call(callee, args).expect("the function returns a value")
+    }
+
     /// The address of a function of the module.
     pub fn address_of(&mut self, function: FuncId) -> Value {
         let function = self.module.declare_func_in_func(function, self.b.func);
@@ -197,6 +224,15 @@ impl Glue<'_, '_> {
         let base = self.b.ins().stack_addr(types::I64, slot, 0);
         let above = self.b.ins().iadd_imm_s(base, ALIGNMENT as i64 - 1);
         self.b.ins().band_imm_s(above, -(ALIGNMENT as i64))
+    }
+
+    /// Repeats `body`, which alone can end the function.
+    pub fn forever(&mut self, body: impl FnOnce(&mut Self)) {
+        let head = self.b.create_block();
+        self.b.ins().jump(head, &[]);
+        self.b.switch_to_block(head);
+        body(self);
+        self.b.ins().jump(head, &[]);
     }
 
     /// Repeats `body` with numbers from `start` in steps of `step` while they are less than `end`, unsigned, carrying a

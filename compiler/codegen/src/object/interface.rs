@@ -24,7 +24,7 @@ pub enum Status {
     TooSmall,
     /// The batch is empty or larger than the largest.
     Batch,
-    /// State or file belongs to another model, or was never given values.
+    /// A state belongs to another model or was never given values, or a file has tensors that the model lacks.
     Weights,
     /// An index, such as a label, is out of range.
     Index,
@@ -34,11 +34,19 @@ pub enum Status {
     Part,
     /// The processor lacks instructions that the library uses.
     Processor,
+    /// A file of weights is damaged, cut off, or of another format.
+    File,
+    /// A file of weights lacks a tensor of the model.
+    Missing,
+    /// A tensor in a file of weights has another shape.
+    Shape,
+    /// A tensor in a file of weights has another element type.
+    Type,
 }
 
 impl Status {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Status; 10] = [
+    pub const ALL: [Status; 14] = [
         Status::Ok,
         Status::Null,
         Status::Misaligned,
@@ -49,6 +57,10 @@ impl Status {
         Status::Cancelled,
         Status::Part,
         Status::Processor,
+        Status::File,
+        Status::Missing,
+        Status::Shape,
+        Status::Type,
     ];
 
     /// The number.
@@ -69,6 +81,10 @@ impl Status {
             Status::Cancelled => "CANCELLED",
             Status::Part => "PART",
             Status::Processor => "PROCESSOR",
+            Status::File => "FILE",
+            Status::Missing => "MISSING",
+            Status::Shape => "SHAPE",
+            Status::Type => "TYPE",
         }
     }
 
@@ -80,11 +96,17 @@ impl Status {
             Status::Misaligned => "a buffer is not on a 64-byte boundary",
             Status::TooSmall => "the state or the workspace has too few bytes",
             Status::Batch => "the batch is empty or larger than the largest batch",
-            Status::Weights => "the state or the file of weights is not of this model",
+            Status::Weights => {
+                "the state is not of this model, or the file has tensors that it lacks"
+            }
             Status::Index => "an index such as a label is out of range",
             Status::Cancelled => "the barrier told to stop",
             Status::Part => "no such part or segment, or several parts without a barrier",
             Status::Processor => "this processor lacks instructions that the library uses",
+            Status::File => "the file of weights is damaged, cut off, or no safetensors file",
+            Status::Missing => "the file of weights lacks a tensor of the model",
+            Status::Shape => "a tensor in the file of weights has another shape",
+            Status::Type => "a tensor in the file of weights has another element type",
         }
     }
 }
@@ -160,6 +182,8 @@ pub enum Slot {
     State(u64),
     /// In the workspace, at a byte offset.
     Workspace(u64),
+    /// A table of constants of [`Interface::tables`].
+    Table(usize),
     /// Where a pointer of the context points to.
     Pointer(usize),
     /// A scalar that is copied from where a pointer of the context points to; this many bytes.
@@ -222,7 +246,13 @@ impl Entry {
 /// A tensor in the file of weights and in the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTensor {
-    /// Byte offset in the file.
+    /// Its name.
+    pub name: String,
+    /// Its element type as files name it, such as `F32`.
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<u64>,
+    /// Byte offset in the file that is written.
     pub file_offset: u64,
     /// Byte offset in the state.
     pub state_offset: u64,
@@ -230,7 +260,7 @@ pub struct FileTensor {
     pub bytes: u64,
 }
 
-/// How the file of weights looks: a header that is always the same, then the tensors.
+/// How the file of weights looks that is written: a header that is always the same, then the tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightsFile {
     /// The first bytes.
@@ -263,6 +293,8 @@ pub struct Interface {
     pub entries: Vec<Entry>,
     /// The file of weights.
     pub weights_file: WeightsFile,
+    /// Constants, as read-only data of the file.
+    pub tables: Vec<Vec<u8>>,
     /// What `load` writes besides the weights.
     pub first_values: Vec<FirstValue>,
     /// A state to be put into the object file, ready to be used where it is.

@@ -8,6 +8,7 @@
 mod glue;
 mod interface;
 mod processor;
+mod safetensors;
 mod step;
 mod weights;
 
@@ -23,6 +24,7 @@ use dlc_ir::vector::{self, FunctionKind, Module};
 
 use crate::backend::{Backend, CodegenError, Compiled};
 use crate::jit::{Shared, compile_all};
+use safetensors::Reader;
 
 pub use interface::{
     ALIGNMENT, CONTEXT_BYTES, CONTEXT_FIELDS, Clock, ContextField, Entry, EntrySegment, FileTensor,
@@ -40,9 +42,12 @@ struct Ids {
     processor: FuncId,
     copy: FuncId,
     zero: FuncId,
+    reader: Reader,
+    tensors: DataId,
     header: DataId,
     messages: DataId,
     embedded: Option<DataId>,
+    tables: Vec<DataId>,
     first_values: Vec<DataId>,
 }
 
@@ -75,6 +80,7 @@ pub fn compile_object(
     stub(&mut object, ids.control_load, &processor::CONTROL_LOAD)?;
     stub(&mut object, ids.processor, &processor::has_level(level))?;
     weights::memory(&mut object, &ids)?;
+    ids.reader.define(&mut object)?;
     step::barrier(&mut object, &ids)?;
     entries(&mut object, &ids, interface)?;
     object.finish().emit().map_err(|error| broken(&error))
@@ -134,14 +140,22 @@ fn declare(
         object.declare_data(name, linkage, false, false).map_err(|error| broken(&error))
     };
     let header = data(".header", Linkage::Local)?;
+    let tensors = data(".tensors", Linkage::Local)?;
+    let words = data(".words", Linkage::Local)?;
     let messages = data(".messages", Linkage::Local)?;
     let embedded = match &interface.embedded {
         Some(_) => Some(data(&format!("{}_weights", interface.prefix), Linkage::Export)?),
         None => None,
     };
-    let first_values = (0..interface.first_values.len())
-        .map(|index| data(&format!(".first_value.{index}"), Linkage::Local))
-        .collect::<Result<_, _>>()?;
+    let mut all = |name: &str, count: usize| {
+        (0..count).map(|index| data(&format!("{name}.{index}"), Linkage::Local)).collect()
+    };
+    let tables: Result<_, CodegenError> = all(".table", interface.tables.len());
+    let first_values: Result<_, CodegenError> = all(".first_value", interface.first_values.len());
+    let reader = Reader::declare(words, |name, params| {
+        let signature = glue::signature(object, params, &[types::I32]);
+        local(object, name, &signature)
+    })?;
     Ok(Ids {
         functions,
         barrier,
@@ -150,10 +164,13 @@ fn declare(
         processor,
         copy,
         zero,
+        reader,
+        tensors,
         header,
         messages,
         embedded,
-        first_values,
+        tables: tables?,
+        first_values: first_values?,
     })
 }
 
@@ -212,9 +229,14 @@ fn put_data(
         object.define_data(id, &data).map_err(|error| broken(&error))
     };
     put(ids.header, interface.weights_file.header.clone(), 8)?;
+    put(ids.tensors, safetensors::table(&interface.weights_file.tensors), 8)?;
+    put(ids.reader.words, safetensors::words(), 1)?;
     put(ids.messages, weights::messages(), 1)?;
     if let (Some(id), Some(image)) = (ids.embedded, &interface.embedded) {
         put(id, image.clone(), ALIGNMENT)?;
+    }
+    for (&id, table) in ids.tables.iter().zip(&interface.tables) {
+        put(id, table.clone(), ALIGNMENT)?;
     }
     for (&id, value) in ids.first_values.iter().zip(&interface.first_values) {
         put(id, value.bytes.clone(), 8)?;

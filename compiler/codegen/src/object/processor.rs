@@ -3,6 +3,8 @@
 /// Levels of x86-64 that files are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
+    /// SSE up to 4.2, and POPCNT; no fused multiply-add.
+    V2,
     /// AVX2, FMA, F16C and BMI.
     V3,
     /// AVX-512 F, BW, DQ and VL as well.
@@ -14,8 +16,10 @@ pub(super) const CONTROL_STORE: [u8; 4] = [0x0F, 0xAE, 0x1F, 0xC3];
 /// `ldmxcsr [rdi]; ret`.
 pub(super) const CONTROL_LOAD: [u8; 4] = [0x0F, 0xAE, 0x17, 0xC3];
 
-/// Bits of ecx of leaf 1: FMA, OSXSAVE, AVX, F16C.
-const LEAF_1: u32 = 1 << 12 | 1 << 27 | 1 << 28 | 1 << 29;
+/// Bits of ecx of leaf 1 for V2: SSE3, SSSE3, SSE4.1, SSE4.2, POPCNT.
+const LEAF_1_V2: u32 = 1 | 1 << 9 | 1 << 19 | 1 << 20 | 1 << 23;
+/// Bits of ecx of leaf 1 above V2: FMA, OSXSAVE, AVX, F16C.
+const LEAF_1_V3: u32 = 1 << 12 | 1 << 27 | 1 << 28 | 1 << 29;
 /// Bits of ebx of leaf 7 for V3: BMI1, AVX2, BMI2.
 const LEAF_7_V3: u32 = 1 << 3 | 1 << 5 | 1 << 8;
 /// Bits of ebx of leaf 7 for V4: those of V3, AVX-512 F, DQ, BW, VL.
@@ -24,13 +28,18 @@ const LEAF_7_V4: u32 = LEAF_7_V3 | 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31;
 const SAVED_V3: u32 = 0x06;
 const SAVED_V4: u32 = 0xE6;
 
+/// What a level needs beyond leaf 1: saved state and bits of ebx of leaf 7.
+fn beyond_leaf_1(level: Level) -> Option<(u32, u32)> {
+    match level {
+        Level::V2 => None,
+        Level::V3 => Some((SAVED_V3, LEAF_7_V3)),
+        Level::V4 => Some((SAVED_V4, LEAF_7_V4)),
+    }
+}
+
 /// A function `() -> i32` that tells whether the processor and the operating system support a level (Intel's manual,
 /// volume 1, sections 14.3 and 15.2).
 pub(super) fn has_level(level: Level) -> Vec<u8> {
-    let (leaf_7, saved) = match level {
-        Level::V3 => (LEAF_7_V3, SAVED_V3),
-        Level::V4 => (LEAF_7_V4, SAVED_V4),
-    };
     const PUSH_RBX: &[u8] = &[0x53];
     const CLEAR_ECX_CPUID: &[u8] = &[0x31, 0xC9, 0x0F, 0xA2];
     const CLEAR_ECX_XGETBV: &[u8] = &[0x31, 0xC9, 0x0F, 0x01, 0xD0];
@@ -51,13 +60,17 @@ pub(super) fn has_level(level: Level) -> Vec<u8> {
     code.push(MOV_EAX);
     code.extend_from_slice(&1_u32.to_le_bytes());
     code.extend_from_slice(CLEAR_ECX_CPUID);
-    require(&mut code, &[0x81, 0xE1], &[0x81, 0xF9], LEAF_1);
-    code.extend_from_slice(CLEAR_ECX_XGETBV);
-    require(&mut code, &[0x25], &[0x3D], saved);
-    code.push(MOV_EAX);
-    code.extend_from_slice(&7_u32.to_le_bytes());
-    code.extend_from_slice(CLEAR_ECX_CPUID);
-    require(&mut code, &[0x81, 0xE3], &[0x81, 0xFB], leaf_7);
+    let beyond = beyond_leaf_1(level);
+    let leaf_1 = if beyond.is_some() { LEAF_1_V2 | LEAF_1_V3 } else { LEAF_1_V2 };
+    require(&mut code, &[0x81, 0xE1], &[0x81, 0xF9], leaf_1);
+    if let Some((saved, leaf_7)) = beyond {
+        code.extend_from_slice(CLEAR_ECX_XGETBV);
+        require(&mut code, &[0x25], &[0x3D], saved);
+        code.push(MOV_EAX);
+        code.extend_from_slice(&7_u32.to_le_bytes());
+        code.extend_from_slice(CLEAR_ECX_CPUID);
+        require(&mut code, &[0x81, 0xE3], &[0x81, 0xFB], leaf_7);
+    }
     code.push(MOV_EAX);
     code.extend_from_slice(&1_u32.to_le_bytes());
     code.extend_from_slice(POP_RBX_RET);
@@ -82,14 +95,14 @@ mod tests {
         };
         assert!(text(&CONTROL_STORE).starts_with("stmxcsr"), "{}", text(&CONTROL_STORE));
         assert!(text(&CONTROL_LOAD).starts_with("ldmxcsr"), "{}", text(&CONTROL_LOAD));
-        for level in [Level::V3, Level::V4] {
+        for (level, leaves) in [(Level::V2, 1), (Level::V3, 2), (Level::V4, 2)] {
             let code = text(&has_level(level));
-            assert_eq!(code.matches("cpuid").count(), 2, "{code}");
-            assert_eq!(code.matches("xgetbv").count(), 1, "{code}");
+            assert_eq!(code.matches("cpuid").count(), leaves, "{code}");
+            assert_eq!(code.matches("xgetbv").count(), leaves - 1, "{code}");
             // The listing ends where the answer is yes.
             assert_eq!(code.matches("ret").count(), 1, "{code}");
             assert!(has_level(level).ends_with(&[0x31, 0xC0, 0x5B, 0xC3]), "no: xor, pop, ret");
-            assert_eq!(code.matches("jne").count(), 3, "{code}");
+            assert_eq!(code.matches("jne").count(), 2 * leaves - 1, "{code}");
         }
     }
 }

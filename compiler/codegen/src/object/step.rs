@@ -222,7 +222,7 @@ fn checked_pointers(g: &mut Glue<'_, '_>, entry: &Entry, context: Value) -> Vec<
             Slot::Pointer(index) => (index, Some(true)),
             Slot::ScalarIn(index, _) => (index, Some(false)),
             Slot::ScalarOut(index, ..) => (index, None),
-            Slot::State(_) | Slot::Workspace(_) | Slot::Clock(_) => continue,
+            Slot::State(_) | Slot::Workspace(_) | Slot::Table(_) | Slot::Clock(_) => continue,
         };
         let pointer = g.load(types::I64, context, CONTEXT_BYTES + 8 * index as i32);
         match needs {
@@ -271,7 +271,7 @@ impl Part<'_> {
 
         let table = g.plus(frame, table_at);
         let scalars = g.plus(frame, scalars_at);
-        self.fill_table(g, table, scalars);
+        self.fill_table(g, ids, table, scalars);
         let own = self.slot_of(g, self.part);
         let zero = g.word(0);
         for field in 0..4 {
@@ -297,7 +297,7 @@ impl Part<'_> {
     }
 
     /// Addresses of all buffers; scalars that the caller gives are copied beside them.
-    fn fill_table(&self, g: &mut Glue<'_, '_>, table: Value, scalars: Value) {
+    fn fill_table(&self, g: &mut Glue<'_, '_>, ids: &Ids, table: Value, scalars: Value) {
         let mut n_scalars = 0;
         for (index, slot) in self.entry.slots.iter().enumerate() {
             let mut next_scalar = |g: &mut Glue<'_, '_>| {
@@ -308,6 +308,7 @@ impl Part<'_> {
             let address = match *slot {
                 Slot::State(at) => g.plus(self.state, at),
                 Slot::Workspace(at) | Slot::ScalarOut(_, at, _) => g.plus(self.workspace, at),
+                Slot::Table(table) => g.data(ids.tables[table]),
                 Slot::Pointer(pointer) => self.pointer(pointer),
                 Slot::ScalarIn(pointer, bytes) => {
                     let at = next_scalar(g);

@@ -1,7 +1,7 @@
 //! Entries around the state: `load` and `save` between it and a file of weights, and `strerror`.
 //!
-//! The header of a model's file of weights is known when the model is compiled, so a file is checked by comparing bytes
-//! and read by copying; there is nothing to parse.
+//! `load` looks through the header of a file twice, first to check it and then to copy, so that a file that is refused
+//! changes nothing. `save` writes the header that was made when the model was compiled.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Type, Value, types};
@@ -10,6 +10,7 @@ use cranelift_object::ObjectModule;
 
 use super::glue::{self, Glue, signature};
 use super::interface::{Interface, Status};
+use super::safetensors::{outcome, record, scan};
 use super::{Ids, step};
 use crate::backend::CodegenError;
 
@@ -78,7 +79,6 @@ pub(super) fn load(
         };
         step::checked_processor(g, ids);
         checked_state(g, interface, state, state_bytes);
-        let weights = &interface.weights_file;
         match (ids.embedded, &interface.embedded) {
             (Some(embedded), Some(image)) => {
                 let (given, none) = (g.b.create_block(), g.b.create_block());
@@ -94,32 +94,107 @@ pub(super) fn load(
             }
             _ => g.fail_if_null(file),
         }
-        let expected = g.word(weights.bytes);
-        g.fail_unless_equal(file_bytes, expected, Status::Weights);
-        let header = g.data(ids.header);
-        let (zero, end) = (g.word(0), g.word(weights.header.len() as u64));
-        let same = g.word(0);
-        // Differences are gathered, so that the loop has one way out.
-        let (_, differences) = g.count((zero, end, 1), same, |g, at, differences| {
-            let (ours, theirs) = (g.b.ins().iadd(header, at), g.b.ins().iadd(file, at));
-            let (ours, theirs) = (g.load(types::I8, ours, 0), g.load(types::I8, theirs, 0));
-            let difference = g.b.ins().bxor(ours, theirs);
-            let difference = g.b.ins().uextend(types::I64, difference);
-            g.b.ins().bor(differences, difference)
-        });
-        let differ = g.b.ins().icmp_imm_s(IntCC::NotEqual, differences, 0);
-        g.fail_if(differ, Status::Weights);
+        let source = checked_file(g, ids, interface, file, file_bytes);
         let all = g.word(interface.state_bytes);
         g.call(ids.zero, &[state, all]);
-        for tensor in &weights.tensors {
-            let (to, from) = ((state, tensor.state_offset), (file, tensor.file_offset));
-            copy_part(g, ids, to, from, tensor.bytes);
-        }
+        source.each(g, ids, |g, record| {
+            let begin = g.load(types::I64, source.scan, scan::BEGIN);
+            let from = g.b.ins().iadd(source.data, begin);
+            let offset = g.load(types::I64, record, record::STATE_OFFSET);
+            let to = g.b.ins().iadd(state, offset);
+            let bytes = g.load(types::I64, record, record::BYTES);
+            g.call(ids.copy, &[to, from, bytes]);
+        });
         first_values(g, ids, interface, state);
         let tag = g.word(interface.tag);
         g.store(tag, state, 0);
         g.leave(Status::Ok);
     })
+}
+
+/// A file of weights that was looked through.
+struct Source {
+    file: Value,
+    /// Where the elements begin.
+    data: Value,
+    scan: Value,
+    n_tensors: u64,
+}
+
+/// Fails unless a file holds every tensor of the model, with its shape and element type, and nothing else.
+fn checked_file(
+    g: &mut Glue<'_, '_>,
+    ids: &Ids,
+    interface: &Interface,
+    file: Value,
+    file_bytes: Value,
+) -> Source {
+    let n_tensors = interface.weights_file.tensors.len() as u64;
+    let length_bytes = 8;
+    let is_short = g.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, file_bytes, length_bytes);
+    g.fail_if(is_short, Status::File);
+    let header_bytes = g.load(types::I64, file, 0);
+    let room = g.b.ins().iadd_imm_s(file_bytes, -length_bytes);
+    let is_cut = g.b.ins().icmp(IntCC::UnsignedGreaterThan, header_bytes, room);
+    g.fail_if(is_cut, Status::File);
+    let header = g.plus(file, length_bytes as u64);
+    let data = g.b.ins().iadd(header, header_bytes);
+    let scan = g.stack(scan::BYTES);
+    g.store(data, scan, scan::END);
+    let data_bytes = g.b.ins().isub(room, header_bytes);
+    g.store(data_bytes, scan, scan::DATA_BYTES);
+    // No name is that long, so this goes through the whole header.
+    let (nothing, no_name) = (g.word(0), g.word(u64::MAX));
+    let end = g.value(ids.reader.find, &[scan, file, nothing, no_name]);
+    let is_bad = g.b.ins().icmp_imm_s(IntCC::Equal, end, outcome::BAD);
+    g.fail_if(is_bad, Status::File);
+    let count = g.load(types::I64, scan, scan::COUNT);
+    let source = Source { file, data, scan, n_tensors };
+    source.each(g, ids, |g, record| check_tensor(g, ids, scan, record));
+    // All tensors of the model are there, so what is more is none of them, or one of them a second time.
+    let expected = g.word(n_tensors);
+    g.fail_unless_equal(count, expected, Status::Weights);
+    source
+}
+
+impl Source {
+    /// Runs `body` for the record of each tensor of the model, while the scan stands behind its entry in the file.
+    fn each(&self, g: &mut Glue<'_, '_>, ids: &Ids, body: impl FnOnce(&mut Glue<'_, '_>, Value)) {
+        let table = g.data(ids.tensors);
+        let (zero, end) = (g.word(0), g.word(self.n_tensors * record::SIZE));
+        g.count((zero, end, record::SIZE as i64), zero, |g, at, carried| {
+            let record = g.b.ins().iadd(table, at);
+            let name = g.load(types::I64, record, record::NAME);
+            let name = g.b.ins().iadd(table, name);
+            let bytes = g.load(types::I64, record, record::NAME_BYTES);
+            let found = g.value(ids.reader.find, &[self.scan, self.file, name, bytes]);
+            let lacks = g.b.ins().icmp_imm_s(IntCC::NotEqual, found, outcome::FOUND);
+            g.fail_if(lacks, Status::Missing);
+            body(g, record);
+            carried
+        });
+    }
+}
+
+/// Fails unless the entry that the scan stands behind is as the record says.
+fn check_tensor(g: &mut Glue<'_, '_>, ids: &Ids, scan: Value, record: Value) {
+    let table = g.data(ids.tensors);
+    let field = |g: &mut Glue<'_, '_>, at: i32| g.load(types::I64, record, at);
+    let wanted = field(g, record::DTYPE);
+    let (wanted, wanted_bytes) = (g.b.ins().iadd(table, wanted), field(g, record::DTYPE_BYTES));
+    let found = g.load(types::I64, scan, scan::DTYPE);
+    let found_bytes = g.load(types::I64, scan, scan::DTYPE + 8);
+    let same = g.value(ids.reader.equal, &[found, found_bytes, wanted, wanted_bytes]);
+    let differs = g.b.ins().icmp_imm_s(IntCC::Equal, same, 0);
+    g.fail_if(differs, Status::Type);
+    let extents = field(g, record::SHAPE);
+    let (extents, rank) = (g.b.ins().iadd(table, extents), field(g, record::RANK));
+    let fits = g.value(ids.reader.fits, &[scan, extents, rank]);
+    let differs = g.b.ins().icmp_imm_s(IntCC::Equal, fits, 0);
+    g.fail_if(differs, Status::Shape);
+    let (begin, to) = (g.load(types::I64, scan, scan::BEGIN), g.load(types::I64, scan, scan::TO));
+    let (bytes, expected) = (g.b.ins().isub(to, begin), field(g, record::BYTES));
+    g.fail_unless_equal(bytes, expected, Status::File);
 }
 
 /// Writes what is neither a weight nor zero.

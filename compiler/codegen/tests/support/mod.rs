@@ -3,16 +3,13 @@
 
 use std::sync::Arc;
 
+use dlc_codegen::object::Level;
 use dlc_codegen::{
     Backend, CodegenError, CraneliftBackend, CraneliftOptions, JitCode, KernelFn, WideBackend,
     compile_jit,
 };
 use dlc_exec::{Buffer, Fill, Placement};
 use dlc_ir::vector::{Elem, Module, Storage};
-
-/// What x86-64-v2 has: no fused multiply-add, two-operand instructions.
-#[cfg(target_arch = "x86_64")]
-const X86_64_V2: &[&str] = &["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"];
 
 /// Every back end whose code runs here.
 pub fn backends() -> Vec<Box<dyn Backend>> {
@@ -37,8 +34,8 @@ pub fn fused_backends() -> Vec<Box<dyn Backend>> {
 /// A back end for processors without fused multiply-add.
 #[cfg(target_arch = "x86_64")]
 pub fn unfused_backend() -> CraneliftBackend {
-    let options = CraneliftOptions { features: Some(X86_64_V2), ..CraneliftOptions::default() };
-    CraneliftBackend::new(options).unwrap()
+    let options = CraneliftOptions::for_objects(Level::V2);
+    CraneliftBackend::new(CraneliftOptions { position_independent: false, ..options }).unwrap()
 }
 
 /// A module of kernels by one back end.

@@ -1,7 +1,7 @@
 //! The C header of an artefact.
 
 use super::plan::{Plan, Pointer, ProgramPlan};
-use dlc_abi::{Dim, ElemType, NUMERICS_VERSION};
+use dlc_abi::{Dim, ElemType, NUMERICS_VERSION, NumericsClass};
 use dlc_codegen::object::{
     ALIGNMENT, CONTEXT_BYTES, CONTEXT_FIELDS, Entry, MAX_PARTS, StateUse, Status,
 };
@@ -64,6 +64,12 @@ fn sizes(text: &mut String, plan: &Plan, upper: &str) {
     define(text, upper, "MAX_PARTS", MAX_PARTS);
     push(text, "/* Version of the rules that decide every bit of a result. */");
     define(text, upper, "NUMERICS", NUMERICS_VERSION);
+    push(
+        text,
+        "/* 1: products round together with the sums that they are terms of. 0: each rounds for itself, as processors without fused\n   \
+         multiply-add do. Results of the two differ, and a state of one is not a state of the other; files of weights serve both. */",
+    );
+    define(text, upper, "FUSED", i32::from(plan.class == NumericsClass::Fused));
     push(text, "/* Bytes of a state for inference: the weights alone. */");
     define(text, upper, "WEIGHTS_BYTES", plan.weights_bytes);
     push(
@@ -71,10 +77,7 @@ fn sizes(text: &mut String, plan: &Plan, upper: &str) {
         "/* Bytes of a whole state. It begins with the weights, so it serves inference as well. */",
     );
     define(text, upper, "STATE_BYTES", plan.interface.state_bytes);
-    push(
-        text,
-        "/* Bytes of the file of weights (safetensors) that `load` reads and `save` writes. */",
-    );
+    push(text, "/* Bytes of the file of weights (safetensors) that `save` writes. */");
     define(text, upper, "WEIGHTS_FILE_BYTES", plan.interface.weights_file.bytes);
 }
 
@@ -273,7 +276,9 @@ fn functions(text: &mut String, plan: &Plan, upper: &str) {
     push(
         text,
         format!(
-            "/* Fills a whole state from a file of weights as dlc writes it, in memory of any alignment.{null} */\n\
+            "/* Fills a whole state from a file of weights (safetensors), in memory of any alignment. The file has every tensor of the\n   \
+             model, with its shape and element type, and no other; order, white space and metadata are free. A file that is\n   \
+             refused changes nothing.{null} */\n\
              {prefix}_status {prefix}_load(void *state, size_t state_bytes, const void *file, size_t file_bytes);"
         ),
     );

@@ -15,7 +15,7 @@ use crate::error::DriverError;
 use crate::model::{Elaborated, Failure, ModelGraphs, batch_of};
 use dlc_codegen::compile_object;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, check_system};
 pub use plan::{FirstState, Plan};
 pub use texts::{Text, text};
 
@@ -24,7 +24,7 @@ pub use texts::{Text, text};
 pub struct ArtefactOptions {
     /// The most examples in a batch; by default what the text says.
     pub batch: Option<usize>,
-    /// For which processors.
+    /// For which processors; it decides the numerics class.
     pub cpu: Cpu,
     /// With the programs of training: first values, training step, evaluation.
     pub train: bool,
@@ -84,7 +84,7 @@ pub fn plan(
     first: &FirstState<'_>,
 ) -> Result<Plan, Failure> {
     let batch = batch_of(elaborated, options.batch)?;
-    let graphs = ModelGraphs::freeze(elaborated, options.verify)?;
+    let graphs = ModelGraphs::freeze_in(elaborated, options.cpu.class(), options.verify)?;
     if options.train && graphs.train.is_none() {
         let model = elaborated.program.name.clone();
         return Err(DriverError::NotTrained { model }.into());

@@ -9,7 +9,7 @@ use super::names::unique;
 use crate::error::DriverError;
 use crate::lower;
 use crate::model::ModelGraphs;
-use dlc_abi::{BufferDesc, BufferRole, Dim, ElemType, Manifest};
+use dlc_abi::{BufferDesc, BufferRole, Dim, ElemType, Manifest, NumericsClass};
 use dlc_codegen::object::{
     ALIGNMENT, CONTEXT_FIELDS, Clock, Entry, EntrySegment, FileTensor, FirstValue, Interface,
     STATE_HEADER_BYTES, Slot, StateUse, WeightsFile,
@@ -51,6 +51,8 @@ pub struct Plan {
     pub state: IndexMap<String, StateBuffer>,
     /// The programs as callers see them, beside the interface's entries.
     pub programs: Vec<ProgramPlan>,
+    /// The family of rounding.
+    pub class: NumericsClass,
     /// The largest batch.
     pub max_batch: i64,
     /// Whether it trains.
@@ -134,8 +136,9 @@ impl Plan {
             options.embed.then(|| image(first.weights, &weights_file, tag, state.weights_bytes));
         let mut entries = Vec::new();
         let mut programs = Vec::new();
+        let mut tables = Vec::new();
         for part in &parts {
-            let (entry, program) = part.plan(&prefix, &state)?;
+            let (entry, program) = part.plan(&prefix, &state, &mut tables)?;
             entries.push(entry);
             programs.push(program);
         }
@@ -145,6 +148,7 @@ impl Plan {
             state_bytes: state.bytes,
             entries,
             weights_file,
+            tables,
             first_values: state.first_values(first)?,
             embedded,
         };
@@ -155,6 +159,7 @@ impl Plan {
             weights_bytes: state.weights_bytes,
             state: state.buffers,
             programs,
+            class: options.cpu.class(),
             max_batch,
             trains: options.train,
         })
@@ -331,8 +336,11 @@ fn weights_file(
     let tensors = metadata
         .offset_keys()
         .iter()
-        .filter_map(|name| Some((metadata.info(name)?, state.get(name)?)))
-        .map(|(info, buffer)| FileTensor {
+        .filter_map(|name| Some((name, metadata.info(name)?, state.get(name)?)))
+        .map(|(name, info, buffer)| FileTensor {
+            name: name.clone(),
+            dtype: info.dtype.to_string(),
+            shape: info.shape.iter().map(|&extent| extent as u64).collect(),
             file_offset: (start + info.data_offsets.0) as u64,
             state_offset: buffer.offset,
             bytes: buffer.bytes,
@@ -354,7 +362,12 @@ fn image(file: &[u8], weights: &WeightsFile, tag: u64, bytes: u64) -> Vec<u8> {
 }
 
 impl Part {
-    fn plan(&self, prefix: &str, state: &StateLayout) -> Result<(Entry, ProgramPlan), DriverError> {
+    fn plan(
+        &self,
+        prefix: &str,
+        state: &StateLayout,
+        tables: &mut Vec<Vec<u8>>,
+    ) -> Result<(Entry, ProgramPlan), DriverError> {
         let manifest = &self.manifest;
         let mut known: BTreeSet<String> =
             CONTEXT_FIELDS.iter().map(|field| field.name.to_owned()).collect();
@@ -394,9 +407,7 @@ impl Part {
                     Slot::ScalarOut(pointer(true), at, scalar_bytes)
                 }
                 BufferRole::Output => Slot::Pointer(pointer(true)),
-                BufferRole::Table => {
-                    return Err(broken(format!("`{}` has tables of constants", manifest.name)));
-                }
+                BufferRole::Table => Slot::Table(table_of(manifest, desc, tables)?),
                 BufferRole::Message => {
                     return Err(broken(format!("`{}` is that of one rank", manifest.name)));
                 }
@@ -427,6 +438,25 @@ impl Part {
         };
         Ok((entry, ProgramPlan { name: self.name, doc: self.doc, pointers }))
     }
+}
+
+/// The number of a buffer's constants among the tables of the artefact, where equal ones stand once. Compiled code may touch all bytes
+/// of the buffer's description.
+fn table_of(
+    manifest: &Manifest,
+    desc: &BufferDesc,
+    tables: &mut Vec<Vec<u8>>,
+) -> Result<usize, DriverError> {
+    let table = desc.table.and_then(|table| manifest.tables.get(table)).ok_or_else(|| {
+        broken(format!("`{}` of `{}` has no constants", desc.name, manifest.name))
+    })?;
+    let mut bytes: Vec<u8> = table.iter().flat_map(|value| value.to_le_bytes()).collect();
+    bytes.resize(bytes.len().max(desc.bytes as usize), 0);
+    let known = tables.iter().position(|known| *known == bytes);
+    Ok(known.unwrap_or_else(|| {
+        tables.push(bytes);
+        tables.len() - 1
+    }))
 }
 
 /// Which of the inputs that every context has.

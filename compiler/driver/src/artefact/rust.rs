@@ -3,7 +3,7 @@
 use super::header::{arrays, elements};
 use super::names::camel;
 use super::plan::{Plan, Pointer, ProgramPlan};
-use dlc_abi::{ElemType, NUMERICS_VERSION};
+use dlc_abi::{ElemType, NUMERICS_VERSION, NumericsClass};
 use dlc_codegen::object::{ALIGNMENT, CONTEXT_FIELDS, Entry, MAX_PARTS, Status};
 use std::fmt::Write as _;
 
@@ -31,6 +31,8 @@ fn constants(text: &mut String, plan: &Plan) {
          pub const MAX_BATCH: usize = {};\n\
          /// Version of the rules that decide every bit of a result.\n\
          pub const NUMERICS: u32 = {NUMERICS_VERSION};\n\
+         /// Whether products round together with the sums that they are terms of. Results with and without differ.\n\
+         pub const FUSED: bool = {};\n\
          /// Bytes of the weights in a state.\n\
          pub const WEIGHTS_BYTES: usize = {};\n\
          /// Bytes of a whole state.\n\
@@ -40,6 +42,7 @@ fn constants(text: &mut String, plan: &Plan) {
          /// The most parts that may run a step together.\n\
          pub const MAX_PARTS: u32 = {MAX_PARTS};",
         plan.max_batch,
+        plan.class == NumericsClass::Fused,
         plan.weights_bytes,
         plan.interface.state_bytes,
         plan.interface.weights_file.bytes
@@ -321,7 +324,7 @@ fn constructors(text: &mut String, plan: &Plan, prefix: &str) {
         let _ = writeln!(
             text,
             "\n    /// Goes back to the weights that the library was made with.\n    ///\n    /// # Errors\n    /// When the processor lacks instructions.\n\
-             \x20   pub fn load_embedded(&mut self) -> Result<(), Error> {{\n        self.step = 0;\n        {safety}\n        {}\n    }}",
+             \x20   pub fn load_embedded(&mut self) -> Result<(), Error> {{\n        {safety}\n        {}?;\n        self.step = 0;\n        Ok(())\n    }}",
             call_load("std::ptr::null()", "0")
         );
     }
@@ -329,8 +332,8 @@ fn constructors(text: &mut String, plan: &Plan, prefix: &str) {
         text,
         "\n    /// A model with the weights of a file.\n    ///\n    /// # Errors\n    /// When the file is for another model, or the processor lacks instructions.\n\
          \x20   pub fn from_weights(file: &[u8]) -> Result<Model, Error> {{\n        let mut model = Model::empty(0);\n        model.load(file)?;\n        Ok(model)\n    }}\n\n\
-         \x20   /// Takes the weights of a file, and begins to count steps anew.\n    ///\n    /// # Errors\n    /// When the file is for another model; nothing is changed then.\n\
-         \x20   pub fn load(&mut self, file: &[u8]) -> Result<(), Error> {{\n        self.step = 0;\n        {safety}\n        {}\n    }}\n\n\
+         \x20   /// Takes the weights of a safetensors file, and begins to count steps anew.\n    ///\n    /// # Errors\n    /// When the file is damaged or for another model; nothing is changed then.\n\
+         \x20   pub fn load(&mut self, file: &[u8]) -> Result<(), Error> {{\n        {safety}\n        {}?;\n        self.step = 0;\n        Ok(())\n    }}\n\n\
          \x20   /// The weights as a file.\n    ///\n    /// # Errors\n    /// When the model has no values yet.\n\
          \x20   pub fn save(&self) -> Result<Vec<u8>, Error> {{\n        let mut file = vec![0; WEIGHTS_FILE_BYTES];\n\
          \x20       // SAFETY: state and file have the bytes that the library was told.\n\

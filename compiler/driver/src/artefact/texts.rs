@@ -1,10 +1,10 @@
 //! The text of an artefact's programs at every stage.
 
-use super::{ArtefactOptions, FirstState, plan};
+use super::{ArtefactOptions, Cpu, FirstState, plan};
 use crate::error::DriverError;
 use crate::lower;
 use crate::model::{Elaborated, Failure, ModelGraphs, batch_of};
-use dlc_codegen::{CraneliftBackend, CraneliftOptions, listing};
+use dlc_codegen::listing;
 use dlc_ir::vector::FunctionKind;
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ pub enum Text {
     Tile,
     /// Vector code.
     Vector,
-    /// Cranelift's code of phases and segments; kernels do not pass through it.
+    /// Cranelift's code of phases and segments; wide kernels do not pass through it.
     Clif,
     /// Machine code of all functions of the module.
     Asm,
@@ -55,7 +55,7 @@ pub fn text(
 ) -> Result<String, Failure> {
     let mut text = String::new();
     if let Text::Graph | Text::Tile = stage {
-        let graphs = ModelGraphs::freeze(elaborated, options.verify)?;
+        let graphs = ModelGraphs::freeze_in(elaborated, options.cpu.class(), options.verify)?;
         let batch = batch_of(elaborated, options.batch)?;
         let target = options.cpu.backends()?.kernels.target();
         for (_, _, _, graph) in plan::chosen(&graphs, options.train) {
@@ -72,14 +72,14 @@ pub fn text(
         return Ok(module.to_string());
     }
     let backends = options.cpu.backends()?;
-    let clif = CraneliftBackend::new(CraneliftOptions::for_objects()).map_err(DriverError::from)?;
+    let clif = options.cpu.drivers()?;
     for function in module.functions.values() {
         let backend = match function.kind {
             FunctionKind::Kernel => &backends.kernels,
             FunctionKind::Phase | FunctionKind::Segment => &backends.drivers,
         };
         if stage == Text::Clif {
-            if function.kind != FunctionKind::Kernel {
+            if function.kind != FunctionKind::Kernel || options.cpu == Cpu::V2 {
                 let _ = writeln!(text, "; {}\n{}", function.name, clif.clif(function));
             }
             continue;
