@@ -398,6 +398,39 @@ fn files_of_weights_are_read_however_they_are_laid_out() {
     }
 }
 
+/// The first text of a kind in the README.
+fn readme(kind: &str) -> String {
+    let text = std::fs::read_to_string(root("README.md")).unwrap();
+    let (_, rest) = text.split_once(&format!("```{kind}\n")).unwrap();
+    rest.split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_program_of_the_readme_trains_and_its_weights_can_be_used() {
+    if !can_run("cc") || !has_avx2() {
+        return;
+    }
+    let folder = Folder::new("readme");
+    Builder::new(root("examples/digits_mlp.dl")).weights(Weights::None).write(&folder.0).unwrap();
+    std::fs::write(folder.file("train.c"), readme("c")).unwrap();
+    for standard in ["-std=c99", "-std=c17"] {
+        let mut command = Command::new("cc");
+        command.args([standard, "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-I."]);
+        command.args(["train.c", "-L.", "-ldigits_mlp", "-o", "train"]).current_dir(&folder.0);
+        run(&mut command);
+    }
+    let printed = run(Command::new(folder.file("train")).current_dir(&folder.0));
+    let loss = printed.trim().strip_prefix("done, loss ").unwrap().parse::<f32>().unwrap();
+    assert!(loss < 0.1, "{printed}");
+    let mut net = net("examples/digits_mlp.dl", 8, Cpu::V3);
+    net.load_weights(folder.file("trained.safetensors")).unwrap();
+    let image: Vec<f32> = (0..64).map(|pixel| f32::from(u8::from(pixel / 8 == 5))).collect();
+    let results = net.session().predict(&[("image", TensorRef::f32(&[1, 8, 8, 1], &image))]);
+    let dlc_train::Data::F32(logits) = &results.unwrap()[0].1.data else { panic!("f32") };
+    let best = (0..10).max_by(|&a, &b| f32::total_cmp(&logits[a], &logits[b]));
+    assert_eq!(best, Some(5), "{logits:?}");
+}
+
 #[test]
 fn a_cpp_program_predicts_from_two_threads() {
     if !can_run("c++") || !has_avx2() {

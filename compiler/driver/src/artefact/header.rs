@@ -20,6 +20,7 @@ pub(super) fn text(plan: &Plan) -> String {
     for (entry, program) in plan.interface.entries.iter().zip(&plan.programs) {
         context(text, prefix, &upper, entry, program);
     }
+    whole_workspace(text, plan, &upper);
     functions(text, plan, &upper);
     push(text, "\n#ifdef __cplusplus\n}\n#endif\n\n#endif");
     out
@@ -55,6 +56,15 @@ fn head(text: &mut String, plan: &Plan, upper: &str) {
 fn sizes(text: &mut String, plan: &Plan, upper: &str) {
     push(text, "/* Every buffer, but not a scalar, lies on a boundary of this many bytes. */");
     define(text, upper, "ALIGNMENT", ALIGNMENT);
+    push(
+        text,
+        "/* Puts a variable on such a boundary: `static ALIGNED unsigned char state[..];` */",
+    );
+    push(text, "#if defined(__GNUC__)");
+    define(text, upper, "ALIGNED", format!("__attribute__((aligned({ALIGNMENT})))"));
+    push(text, "#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L");
+    define(text, upper, "ALIGNED", format!("_Alignas({ALIGNMENT})"));
+    push(text, "#endif");
     push(text, "/* The most examples in a batch; every size from 1 works. */");
     define(text, upper, "MAX_BATCH", plan.max_batch);
     push(
@@ -208,6 +218,22 @@ fn context(text: &mut String, prefix: &str, upper: &str, entry: &Entry, program:
     push(text, format!("static_{check}"));
     push(text, "#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L");
     push(text, format!("_Static_{check}\n#endif"));
+}
+
+fn whole_workspace(text: &mut String, plan: &Plan, upper: &str) {
+    let most =
+        |bytes: fn(&Entry) -> u64| plan.interface.entries.iter().map(bytes).max().unwrap_or(0);
+    push(text, "\n/* Bytes of a workspace that serves every function, one call at a time. */");
+    define(
+        text,
+        upper,
+        "WORKSPACE_BYTES(parts)",
+        format!(
+            "((size_t){} + (size_t)(parts) * {})",
+            most(|entry| entry.shared_bytes),
+            most(Entry::part_bytes)
+        ),
+    );
 }
 
 fn shape(shape: &[Dim]) -> String {
