@@ -2,6 +2,8 @@
 //!
 //! `generate.py` beside this file wrote the expected losses and documents the generator of the weights, which is repeated here.
 
+mod models;
+
 use dlc::{Model, Options, View};
 use std::io::Read;
 use std::path::Path;

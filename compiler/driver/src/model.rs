@@ -365,10 +365,13 @@ fn used_files(
 /// # Errors
 /// Diagnostics about the optimizer's text.
 pub fn joint_graph(program: &ModelProgram) -> Result<Option<Graph>, Vec<Diagnostic>> {
-    let Some(TrainForward { graph, loss, params }) = &program.train else { return Ok(None) };
+    let Some(TrainForward { graph, objectives, .. }) = &program.train else { return Ok(None) };
     let mut graph = graph.clone();
-    let leaves: Vec<NodeId> = params.iter().map(|(_, leaf)| *leaf).collect();
-    let gradients = autodiff::gradients(&mut graph, *loss, &leaves);
+    let mut gradients: Vec<NodeId> = Vec::new();
+    for objective in objectives {
+        let leaves: Vec<NodeId> = objective.params.iter().map(|(_, leaf)| *leaf).collect();
+        gradients.extend(autodiff::gradients(&mut graph, objective.loss, &leaves));
+    }
     program.apply_optimizer(&mut graph, &gradients)?;
     Ok(Some(graph))
 }

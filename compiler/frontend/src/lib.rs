@@ -18,5 +18,5 @@ mod value;
 pub use diagnostics::{Explanation, explanations};
 pub use program::{
     DataInput, ElaborateOptions, Frontend, LayerSummary, MetricInfo, ModelProgram, NamedTensor,
-    ParamInfo, StateInfo, TrainForward, TrainSettings, load,
+    Objective, ParamInfo, StateInfo, TrainForward, TrainSettings, load,
 };

@@ -437,3 +437,17 @@ fn files_are_used_under_a_name() {
     close(&floats(&out.results["y"]), &[80.0, -160.0], 1e-6);
     close(&floats(&out.results["z"]), &[6.0, -12.0], 1e-6);
 }
+
+#[test]
+fn loops_within_loops_carry_the_same_name() {
+    let text = "model m(x: f32[batch, 2]) -> y: f32[batch, 2] {
+        for (n, step) in ((2, 1), (3, 10)) carry h = x {
+            for i in n carry h = h { h = h + step }
+            let h = 2 * h
+        }
+        y = h
+    }";
+    let x = Tensor::f32(&[1, 2], vec![0.5, 1.0]);
+    let out = support::predict(text, &x, &[], 1);
+    close(&floats(&out.results["y"]), &[70.0, 72.0], 1e-6);
+}

@@ -111,8 +111,11 @@ fn tensors(case: &Case, program: &ModelProgram) -> Inputs {
 fn joint(program: &ModelProgram) -> Graph {
     let train = program.train.as_ref().expect("the case is trained");
     let mut graph = train.graph.clone();
-    let leaves: Vec<NodeId> = train.params.iter().map(|(_, leaf)| *leaf).collect();
-    let grads = gradients(&mut graph, train.loss, &leaves);
+    let mut grads = Vec::new();
+    for objective in &train.objectives {
+        let leaves: Vec<NodeId> = objective.params.iter().map(|(_, leaf)| *leaf).collect();
+        grads.extend(gradients(&mut graph, objective.loss, &leaves));
+    }
     program.apply_optimizer(&mut graph, &grads).expect("the optimizer was elaborated before");
     graph.verify().unwrap_or_else(|errors| panic!("{errors:?}\n{graph}"));
     graph
@@ -405,5 +408,66 @@ fn orthogonal_first_values_are_at_right_angles() {
                 assert!((product - wanted).abs() < 2e-5, "[{shape}] {a}, {b}: {product}");
             }
         }
+    }
+}
+
+#[test]
+fn steps_take_turns_and_count_their_own_updates() {
+    let program = compile(
+        "
+    model duel(x: f32[batch, 1]) -> a: f32[batch, 1], b: f32[batch, 1] {
+        a = x |> dense(1, bias = false) as first
+        b = x |> dense(1, bias = false) as second
+    }
+    train duel {
+        step one times 2 {
+            loss      = mean(a^2)
+            optimizer = sgd(lr = 0.1) on \"first.*\"
+        }
+        step two {
+            let both  = a * b
+            loss      = mean(both^2)
+            optimizer = adam(lr = 0.2) on \"second.*\"
+        }
+        schedule = exponential(0.5)
+    }",
+    );
+    let graph = joint(&program);
+    let mut all = drawn(&program);
+    for (name, value) in [("first.w", 0.8), ("second.w", -0.5)] {
+        all.insert(name.to_string(), Tensor::f32(&[1, 1], vec![value]));
+    }
+    all.insert("x".to_string(), Tensor::f32(&[2, 1], vec![1.0, 2.0]));
+    all.insert("steps".to_string(), Tensor::i32(&[], vec![6]));
+    // The mean of x^2.
+    let square = 2.5;
+    let (mut a, mut b, mut m, mut v) = (0.8_f64, -0.5_f64, 0.0_f64, 0.0_f64);
+    let mut updates = [0, 0];
+    for step in 1..=6 {
+        all.insert("step".to_string(), Tensor::i32(&[], vec![step]));
+        let out = run_some(&graph, &all, 2);
+        let second = step % 3 == 0;
+        let t = updates[usize::from(second)] + 1;
+        updates[usize::from(second)] = t;
+        let rate = 0.5_f64.powi(t - 1) * if second { 0.2 } else { 0.1 };
+        // The mean of x^4 is 8.5.
+        let loss = if second { 8.5 * (a * b).powi(2) } else { square * a * a };
+        close("loss", &out.results["loss"].to_f64(), &[loss]);
+        close("lr", &out.results["lr"].to_f64(), &[rate]);
+        if second {
+            let grad = 2.0 * 8.5 * a * a * b;
+            m = 0.9 * m + 0.1 * grad;
+            v = 0.999 * v + 0.001 * grad * grad;
+            let scale = (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
+            b -= rate * scale * m / (v.sqrt() + 1e-7);
+        } else {
+            a -= rate * 2.0 * square * a;
+        }
+        all.extend(out.assigns);
+        let found: Vec<f64> = ["first.w", "second.w", "second.w/m", "second.w/v"]
+            .iter()
+            .flat_map(|name| all[*name].to_f64())
+            .collect();
+        close("values", &found, &[a, b, m, v]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Explanation, alternatives, suggest};
 use crate::value::Extent;
-use dlc_grammar::ast::{Ident, SettingKey};
+use dlc_grammar::ast::{Ident, Setting, SettingKey};
 use dlc_grammar::{Diagnostic, Span};
 
 /// What the codes of this file mean.
@@ -101,6 +101,38 @@ pub(crate) fn setting_value(key: SettingKey, value: i64, wanted: &str, span: Spa
 /// E0345.
 pub(crate) fn setting_form(key: SettingKey, span: Span) -> Diagnostic {
     Diagnostic::error("E0345", format!("`{}` takes another form of value", key.word()), span)
+}
+
+/// E0345.
+pub(crate) fn beside_steps(setting: &Setting) -> Diagnostic {
+    let word = setting.key.word();
+    Diagnostic::error(
+        "E0345",
+        format!("`{word}` stands beside steps that take turns"),
+        setting.key_span,
+    )
+    .label("in none of the steps")
+    .help(format!("say in which step this {word} counts"))
+}
+
+/// E0345.
+pub(crate) fn within_step(setting: &Setting) -> Diagnostic {
+    let headline = format!("`{}` holds for the whole training", setting.key.word());
+    Diagnostic::error("E0345", headline, setting.key_span)
+        .label("within one step")
+        .help("move it out of the step")
+}
+
+/// E0345.
+pub(crate) fn step_twice(name: &Ident, first: Span) -> Diagnostic {
+    Diagnostic::error("E0345", format!("two steps are called `{}`", name.name), name.span)
+        .also(first, "the first is here")
+}
+
+/// E0345.
+pub(crate) fn step_times(value: i64, span: Span) -> Diagnostic {
+    Diagnostic::error("E0345", format!("a step cannot be repeated {value} times"), span)
+        .label("from 1 to 1000000")
 }
 
 /// E0345.

@@ -148,6 +148,8 @@ pub(crate) struct Elaborator {
     pub draw_name: String,
     /// The parameter being updated.
     pub updated: String,
+    /// What `step` and `steps` stand for where updates take turns: those of the turn.
+    pub own_steps: Option<(Value, Value)>,
     /// What `across` knows, while the text of an optimizer runs.
     pub across: Option<crate::program::Across>,
     /// Whether leaves `step` exist: the first values of parameters are drawn before the first step.
@@ -187,6 +189,7 @@ impl Elaborator {
             draws: Default::default(),
             draw_name: String::new(),
             updated: String::new(),
+            own_steps: None,
             across: None,
             before_first_step: false,
             origin: Arc::from(""),

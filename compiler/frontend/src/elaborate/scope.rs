@@ -196,6 +196,9 @@ impl Elaborator {
             "pi" => Some(Value::real(std::f64::consts::PI)),
             "inf" => Some(Value::real(f64::INFINITY)),
             "step" | "steps" if self.knows_steps() => {
+                if let Some((step, steps)) = &self.own_steps {
+                    return Some(if name == "step" { step.clone() } else { steps.clone() });
+                }
                 let node = self.leaf(name, InputRole::Data, ElemType::I32, &[]);
                 Some(Value::Tensor(Tensor { node, shape: Vec::new() }))
             }

@@ -494,10 +494,25 @@ impl Elaborator {
                     }
                 }
             }
-            this.exec_stmts(&repeat.body).map(|_| ())
+            this.exec_stmts(&repeat.body)?;
+            for carry in &repeat.carries {
+                this.hand_on(&carry.name.name);
+            }
+            Ok(())
         });
         self.leave();
         outcome
+    }
+
+    /// A turn hands on what a carried name stands for at its end, also where the body gave the name a value of its own, as a loop
+    /// within it does that carries the same name.
+    fn hand_on(&mut self, name: &str) {
+        let Some((own, outer)) = self.frame_mut().scopes.split_last_mut() else { return };
+        if let Some(binding) = own.get(name)
+            && let Some(carried) = outer.iter_mut().rev().find_map(|scope| scope.get_mut(name))
+        {
+            carried.value = binding.value.clone();
+        }
     }
 
     fn first_carry(&mut self, carry: &Carry) -> Eval<Value> {

@@ -6,6 +6,7 @@ mod optimizer;
 mod prune;
 mod summary;
 mod train;
+mod turns;
 
 pub(crate) use optimizer::Across;
 pub use summary::LayerSummary;
@@ -104,9 +105,20 @@ pub struct MetricInfo {
 pub struct TrainForward {
     /// Results: `loss` and the totals of metrics; model state is assigned.
     pub graph: Graph,
-    /// The mean loss over the batch, a scalar of f32.
+    /// The mean loss over the batch, a scalar of f32. Where updates take turns, that of the turn.
     pub loss: NodeId,
     /// The parameters that are trained, by name, with their leaves; in the order of [`ModelProgram::params`].
+    pub params: Vec<(String, NodeId)>,
+    /// What is made smaller; several where updates take turns.
+    pub objectives: Vec<Objective>,
+}
+
+/// A loss, and the parameters whose gradients it gives.
+#[derive(Debug, Clone)]
+pub struct Objective {
+    /// The mean loss over the batch, a scalar of f32.
+    pub loss: NodeId,
+    /// The parameters, by name, with their leaves; in the order of [`ModelProgram::params`].
     pub params: Vec<(String, NodeId)>,
 }
 
@@ -376,6 +388,10 @@ impl ModelProgram {
         let mut forward = trained.forward;
         let mut kept: Vec<&mut NodeId> = forward.params.iter_mut().map(|(_, node)| node).collect();
         kept.push(&mut forward.loss);
+        for objective in &mut forward.objectives {
+            kept.extend(objective.params.iter_mut().map(|(_, node)| node));
+            kept.push(&mut objective.loss);
+        }
         prune::prune_keeping(&mut forward.graph, kept);
         prune::prune(&mut self.eval);
         self.train = Some(forward);
@@ -400,7 +416,8 @@ impl ModelProgram {
     /// Appends the update of every trained parameter to a training graph that holds the gradients: nodes of the stage `Update`,
     /// leaves for the optimizers' state, assignments of the new values, and the result `lr`.
     ///
-    /// `grads` are in the order of [`TrainForward::params`]; each has the shape and element type of its parameter.
+    /// `grads` are in the order of [`Objective::params`], one objective after the other; each has the shape and element type of its
+    /// parameter.
     ///
     /// # Errors
     /// Diagnostics about the text of the optimizers or the schedule. [`Frontend::elaborate`] has run the same text once, so a program
@@ -411,24 +428,19 @@ impl ModelProgram {
         grads: &[NodeId],
     ) -> Result<(), Vec<Diagnostic>> {
         let Some(plan) = &self.plan else { return Ok(()) };
-        let trained: Vec<String> = self.trained_names();
-        let outcome = optimizer::apply(&self.decls, plan, &self.leaves, graph, &trained, grads);
+        let outcome = optimizer::apply(&self.decls, plan, &self.leaves, graph, grads);
         outcome.map(|_| ())
-    }
-
-    fn trained_names(&self) -> Vec<String> {
-        self.params.iter().filter(|param| !param.frozen).map(|param| param.name.clone()).collect()
     }
 
     /// Runs the optimizers' text on made-up gradients to learn of their state and of faults in it.
     fn add_optimizer_states(&mut self) -> Vec<Diagnostic> {
         let (Some(plan), Some(forward)) = (&self.plan, &self.train) else { return Vec::new() };
-        let trained = self.trained_names();
         let mut graph = forward.graph.clone();
         graph.outputs.retain(|output| matches!(output.kind, OutputKind::Result(_)));
         // Each parameter stands for its own gradient: only its shape and type matter here.
-        let grads: Vec<NodeId> = forward.params.iter().map(|(_, node)| *node).collect();
-        match optimizer::apply(&self.decls, plan, &self.leaves, &mut graph, &trained, &grads) {
+        let params = forward.objectives.iter().flat_map(|objective| &objective.params);
+        let grads: Vec<NodeId> = params.map(|(_, node)| *node).collect();
+        match optimizer::apply(&self.decls, plan, &self.leaves, &mut graph, &grads) {
             Ok(states) => {
                 for (name, state) in states {
                     self.states.push(StateInfo {

@@ -1,6 +1,7 @@
 //! The update of parameters: optimizers, chains of them, and the schedule.
 
 use super::train::{TrainPlan, settings_of};
+use super::turns::Turn;
 use crate::declarations::{DeclRef, Declarations};
 use crate::diagnostics;
 use crate::elaborate::{Elaborator, Frame, NameLevel, ParamLeaf, Role, StateLeaf};
@@ -66,7 +67,6 @@ pub(super) fn apply(
     plan: &TrainPlan,
     leaves: &IndexMap<String, ParamLeaf>,
     graph: &mut Graph,
-    trained: &[String],
     grads: &[NodeId],
 ) -> Result<IndexMap<String, StateLeaf>, Vec<Diagnostic>> {
     let mut elaborator = Elaborator::new(Arc::clone(decls), graph.name.clone(), true);
@@ -85,28 +85,77 @@ pub(super) fn apply(
     }
     elaborator.frames.push(frame);
     // Faults are among the diagnostics.
-    let _ = elaborator.updates(plan, trained, grads);
+    let _ = elaborator.updates(plan, grads);
     elaborator.frames.pop();
     std::mem::swap(&mut elaborator.graph, graph);
     if elaborator.failed() { Err(elaborator.diagnostics) } else { Ok(elaborator.states) }
 }
 
 impl Elaborator {
-    fn updates(&mut self, plan: &TrainPlan, trained: &[String], grads: &[NodeId]) -> Eval<()> {
-        let train = &plan.train;
-        let factor = self.schedule(train)?;
+    fn updates(&mut self, plan: &TrainPlan, grads: &[NodeId]) -> Eval<()> {
+        let span = plan.train.name.span;
+        let mut updated: IndexMap<String, (NodeId, Tensor)> = IndexMap::new();
+        let mut rate: Option<Tensor> = None;
+        let mut grads = grads.iter().copied();
+        for (at, turn) in plan.turns.iter().enumerate() {
+            let own: Vec<NodeId> = grads.by_ref().take(turn.params.len()).collect();
+            let states = self.states.len();
+            let come = self.has_come(&plan.turns, at, span)?;
+            self.count_turn(&plan.turns, at, span)?;
+            let (members, found) = self.update_in_turn(&plan.train, turn, &own)?;
+            self.own_steps = None;
+            for Member { name, leaf, param, .. } in members {
+                let whole = Tensor { node: leaf, shape: param.shape.clone() };
+                let before = updated.get(&name).map_or(whole, |(_, before)| before.clone());
+                let after = self.in_turn(come, &param, &before);
+                updated.insert(name, (leaf, after));
+            }
+            for state in states..self.states.len() {
+                let (current, leaf) =
+                    (self.states[state].current.clone(), self.states[state].leaf.clone());
+                self.states[state].current = self.in_turn(come, &current, &leaf);
+            }
+            if let Some(found) = found {
+                let found = self.as_tensor(&found, ElemType::F32, LEARNING_RATE, span)?;
+                rate = Some(match rate {
+                    None => found,
+                    Some(before) => self.in_turn(come, &found, &before),
+                });
+            }
+        }
+        for (leaf, param) in updated.values() {
+            self.graph.assign(*leaf, param.node);
+        }
+        let states: Vec<StateLeaf> = self.states.values().cloned().collect();
+        for state in states {
+            self.graph.assign(state.leaf.node, state.current.node);
+        }
+        if let Some(rate) = rate {
+            self.graph.result(LEARNING_RATE, rate.node);
+        }
+        Ok(())
+    }
+
+    /// The update of one turn: its parameters with their new values, and the learning rate if an optimizer has one.
+    fn update_in_turn(
+        &mut self,
+        train: &ast::Train,
+        turn: &Turn,
+        grads: &[NodeId],
+    ) -> Eval<(Vec<Member>, Option<Value>)> {
+        let factor = self.schedule(train, turn)?;
         let mut rules = Vec::new();
-        for setting in settings_of(train).filter(|setting| setting.key == SettingKey::Optimizer) {
+        for setting in turn.settings(train, SettingKey::Optimizer) {
             rules.push(self.rule(setting)?);
         }
         let mut constraints = Vec::new();
-        for setting in settings_of(train).filter(|setting| setting.key == SettingKey::Constraint) {
+        for setting in turn.settings(train, SettingKey::Constraint) {
             constraints.push(self.rule(setting)?);
         }
         self.check_patterns(&rules)?;
         self.check_patterns(&constraints)?;
-        let mut members = self.members(trained, grads)?;
-        let chosen = self.choose_rules(&rules, trained, train)?;
+        let mut members = self.members(&turn.params, grads)?;
+        let chosen = self.choose_rules(&rules, &turn.params, train)?;
         for (at, rule) in rules.iter_mut().enumerate() {
             let own: Vec<usize> =
                 (0..members.len()).filter(|&member| chosen[member] == at).collect();
@@ -121,19 +170,8 @@ impl Elaborator {
                 self.run_link(link, &mut members, &own, None)?;
             }
         }
-        for member in &members {
-            self.graph.assign(member.leaf, member.param.node);
-        }
-        let states: Vec<StateLeaf> = self.states.values().cloned().collect();
-        for state in states {
-            self.graph.assign(state.leaf.node, state.current.node);
-        }
         let rate = rules.iter().flat_map(|rule| &rule.chain).find_map(|link| link.rate.clone());
-        if let Some(rate) = rate {
-            let rate = self.as_tensor(&rate, ElemType::F32, LEARNING_RATE, train.name.span)?;
-            self.graph.result(LEARNING_RATE, rate.node);
-        }
-        Ok(())
+        Ok((members, rate))
     }
 
     /// The trained parameters with their gradients.
@@ -178,9 +216,8 @@ impl Elaborator {
     }
 
     /// The factor of the learning rate in this step.
-    fn schedule(&mut self, train: &ast::Train) -> Eval<Option<Value>> {
-        let Some(setting) = settings_of(train).find(|setting| setting.key == SettingKey::Schedule)
-        else {
+    fn schedule(&mut self, train: &ast::Train, turn: &Turn) -> Eval<Option<Value>> {
+        let Some(setting) = turn.settings(train, SettingKey::Schedule).next() else {
             return Ok(None);
         };
         self.origin = Arc::from("schedule");

@@ -1,6 +1,7 @@
 //! The `train` block: settings, losses and metrics.
 
-use super::{MetricInfo, NamedTensor, TrainForward, forward};
+use super::turns::{Turn, settings_in, steps};
+use super::{MetricInfo, NamedTensor, Objective, TrainForward, forward};
 use crate::declarations::{DeclRef, Declarations};
 use crate::diagnostics;
 use crate::elaborate::{Binding, Elaborator, Frame, TotalMode};
@@ -12,7 +13,7 @@ use dlc_grammar::ast::{
     TrainStmtKind,
 };
 use dlc_grammar::{Diagnostic, Span};
-use dlc_ir::graph::{Graph, InputRole, Op, OutputKind};
+use dlc_ir::graph::{Graph, InputRole, NodeId, Op, OutputKind};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub(super) struct TrainPlan {
     /// Sizes and values known when the program is compiled that its text may use.
     pub names: Vec<(String, Binding)>,
     pub settings: TrainSettings,
+    /// Updates in the order of their turns.
+    pub turns: Vec<Turn>,
 }
 
 /// What training adds to a program.
@@ -78,7 +81,8 @@ pub(super) struct Trained {
 struct Pass {
     elaborator: Elaborator,
     inputs: Vec<(String, Tensor)>,
-    loss: Option<Tensor>,
+    /// The loss that is shown, and those that are made smaller, one for each turn.
+    losses: Option<(Tensor, Vec<Tensor>)>,
     /// Names that the block's text may use.
     names: Vec<(String, Binding)>,
 }
@@ -94,14 +98,21 @@ pub(super) fn elaborate(
     let mut diagnostics = training.elaborator.diagnostics.clone();
     let (more, evaluation) = pass(decls, model, train, "eval", false);
     diagnostics.extend(more);
-    let Pass { mut elaborator, inputs, loss, names } = training;
+    let Pass { mut elaborator, inputs, losses, names } = training;
     let settings = settings(&mut elaborator, train, &names);
     let frozen = frozen(&mut elaborator, train);
+    let trained: Vec<String> =
+        elaborator.params.keys().filter(|name| !frozen.contains(name)).cloned().collect();
+    elaborator.frames.push(frame_of(train, &names));
+    let turns = elaborator.turns_of(train, &trained);
+    elaborator.frames.pop();
     diagnostics.append(&mut elaborator.diagnostics);
     let metrics = metrics(&elaborator.graph, train);
     let (more, finish) = finish(decls, &elaborator, model, train, &names);
     diagnostics.extend(more);
-    let (Some(mut evaluation), Some(loss)) = (evaluation, loss) else { return (diagnostics, None) };
+    let (Some(mut evaluation), Some((loss, losses))) = (evaluation, losses) else {
+        return (diagnostics, None);
+    };
     diagnostics.append(&mut evaluation.elaborator.diagnostics);
     if diagnostics.iter().any(Diagnostic::is_error) {
         return (diagnostics, None);
@@ -111,22 +122,27 @@ pub(super) fn elaborate(
             elaborator.graph.assign(state.leaf.node, state.current.node);
         }
     }
-    let params = elaborator
-        .params
+    let Ok(turns) = turns else { return (diagnostics, None) };
+    let leaves = |names: &[String]| -> Vec<(String, NodeId)> {
+        let leaf = |name: &String| elaborator.params[name].tensor.node;
+        names.iter().map(|name| (name.clone(), leaf(name))).collect()
+    };
+    let params = leaves(&trained);
+    let objectives = turns
         .iter()
-        .filter(|(name, _)| !frozen.contains(name))
-        .map(|(name, leaf)| (name.clone(), leaf.tensor.node))
+        .zip(&losses)
+        .map(|(turn, loss)| Objective { loss: loss.node, params: leaves(&turn.params) })
         .collect();
     let known = names.into_iter().filter(|(_, binding)| is_constant(&binding.value)).collect();
     let trained = Trained {
-        forward: TrainForward { graph: elaborator.graph, loss: loss.node, params },
+        forward: TrainForward { graph: elaborator.graph, loss: loss.node, params, objectives },
         eval: evaluation.elaborator.graph,
         finish,
         inputs,
         metrics,
         frozen,
         index_extents: elaborator.index_extents,
-        plan: TrainPlan { train: Arc::clone(train), names: known, settings },
+        plan: TrainPlan { train: Arc::clone(train), names: known, settings, turns },
     };
     (diagnostics, Some(trained))
 }
@@ -166,25 +182,27 @@ fn pass(
             elaborator.bind(name, Value::Tensor(tensor.clone()), Some(*span));
         }
         elaborator.totals = TotalMode::Batch;
-        let loss = elaborator.block(train);
+        let losses = elaborator.block(train);
         elaborator.totals = TotalMode::Outside;
-        let loss = loss.map(|loss| elaborator.with_penalties(loss));
-        if let Ok(loss) = &loss {
-            elaborator.graph.result("loss", loss.node);
-        }
-        (inputs, loss)
+        let losses = losses.and_then(|losses| {
+            let losses = elaborator.with_penalties(losses);
+            let shown = elaborator.shown_loss(train, &losses)?;
+            elaborator.graph.result("loss", shown.node);
+            Ok((shown, losses))
+        });
+        (inputs, losses)
     });
     let scope = elaborator.frame().scopes.iter().flatten();
     let names = scope.map(|(name, binding)| (name.clone(), binding.clone())).collect();
     elaborator.frames.pop();
     match outcome {
         Err(_) => (elaborator.diagnostics, None),
-        Ok((inputs, loss)) => {
+        Ok((inputs, losses)) => {
             let inputs = inputs.into_iter().map(|(name, tensor, _)| (name, tensor)).collect();
-            let loss = loss.ok();
+            let losses = losses.ok();
             // Metrics come before the loss in the text of the block as well as in the graph; `loss` leads the results.
             order_results(&mut elaborator.graph);
-            (Vec::new(), Some(Pass { elaborator, inputs, loss, names }))
+            (Vec::new(), Some(Pass { elaborator, inputs, losses, names }))
         }
     }
 }
@@ -195,10 +213,16 @@ fn order_results(graph: &mut Graph) {
 
 /// The settings of a block, in order.
 pub(super) fn settings_of(train: &ast::Train) -> impl Iterator<Item = &Setting> {
-    train.body.stmts.iter().filter_map(|stmt| match &stmt.kind {
-        TrainStmtKind::Setting(setting) => Some(setting),
-        TrainStmtKind::Step(_) | TrainStmtKind::Let(_) | TrainStmtKind::Bad => None,
-    })
+    settings_in(&train.body.stmts)
+}
+
+/// The frame of the block's text.
+fn frame_of(train: &ast::Train, names: &[(String, Binding)]) -> Frame {
+    let mut frame = Frame::new(None, train.name.span);
+    for (name, binding) in names {
+        frame.bind(name, binding.clone());
+    }
+    frame
 }
 
 /// The name of a metric: stated, or that of the declaration.
@@ -224,28 +248,21 @@ fn metric_name(setting: &Setting) -> Option<(String, Span)> {
 }
 
 impl Elaborator {
-    /// Lets, losses and metrics of the block; the sum of the losses.
-    fn block(&mut self, train: &ast::Train) -> Eval<Tensor> {
+    /// Lets, losses and metrics of the block; the sum of the losses, for each turn.
+    fn block(&mut self, train: &ast::Train) -> Eval<Vec<Tensor>> {
+        let turns = steps(train).next().is_some();
         let mut sum: Option<Tensor> = None;
+        let mut losses = Vec::new();
         let mut failed = None;
         let mut names: Vec<String> = Vec::new();
         for stmt in &train.body.stmts {
             let outcome = match &stmt.kind {
-                TrainStmtKind::Let(binding) => self.exec_train_let(binding, stmt.span),
-                TrainStmtKind::Step(step) => {
-                    Err(self.report(diagnostics::not_supported("`step`", step.name.span)))
-                }
-                TrainStmtKind::Bad => Err(crate::value::Reported::already()),
+                TrainStmtKind::Step(step) => self.step_losses(step).map(|loss| losses.push(loss)),
                 TrainStmtKind::Setting(setting) => match setting.key {
-                    SettingKey::Loss => self.loss(setting).map(|loss| {
-                        sum = Some(match sum.take() {
-                            None => loss,
-                            Some(before) => {
-                                let node = self.build().add(before.node, loss.node);
-                                Tensor { node, shape: Vec::new() }
-                            }
-                        });
-                    }),
+                    SettingKey::Loss | SettingKey::Optimizer if turns => {
+                        Err(self.report(diagnostics::beside_steps(setting)))
+                    }
+                    SettingKey::Loss => self.add_loss(setting, &mut sum),
                     SettingKey::Metric => self.metric(setting, &mut names).map(|_| ()),
                     SettingKey::Weight => {
                         let what = format!("`{}`", setting.key.word());
@@ -253,31 +270,105 @@ impl Elaborator {
                     }
                     _ => Ok(()),
                 },
+                TrainStmtKind::Let(binding) => self.exec_train_let(binding, stmt.span),
+                TrainStmtKind::Bad => Err(crate::value::Reported::already()),
             };
             if let Err(reported) = outcome {
                 failed = Some(reported);
             }
         }
+        if !turns && let Err(reported) = self.check_needed(&train.body.stmts, &train.name) {
+            failed = Some(reported);
+        }
+        losses.extend(sum);
+        match failed {
+            Some(reported) => Err(reported),
+            None if losses.is_empty() => Err(crate::value::Reported::already()),
+            None => Ok(losses),
+        }
+    }
+
+    /// The sum of the losses of a turn.
+    fn step_losses(&mut self, step: &ast::Step) -> Eval<Tensor> {
+        self.scoped(|this| {
+            let mut sum = None;
+            let mut failed = None;
+            for stmt in &step.body.stmts {
+                let outcome = match &stmt.kind {
+                    TrainStmtKind::Let(binding) => this.exec_train_let(binding, stmt.span),
+                    TrainStmtKind::Setting(setting) => match setting.key {
+                        SettingKey::Loss => this.add_loss(setting, &mut sum),
+                        SettingKey::Optimizer | SettingKey::Schedule | SettingKey::Constraint => {
+                            Ok(())
+                        }
+                        _ => Err(this.report(diagnostics::within_step(setting))),
+                    },
+                    TrainStmtKind::Step(inner) => {
+                        let place = "the block itself";
+                        Err(this.report(diagnostics::misplaced("step", place, inner.name.span)))
+                    }
+                    TrainStmtKind::Bad => Err(crate::value::Reported::already()),
+                };
+                if let Err(reported) = outcome {
+                    failed = Some(reported);
+                }
+            }
+            if let Err(reported) = this.check_needed(&step.body.stmts, &step.name) {
+                failed = Some(reported);
+            }
+            match (failed, sum) {
+                (None, Some(sum)) => Ok(sum),
+                (Some(reported), _) => Err(reported),
+                (None, None) => Err(crate::value::Reported::already()),
+            }
+        })
+    }
+
+    fn add_loss(&mut self, setting: &Setting, sum: &mut Option<Tensor>) -> Eval<()> {
+        let loss = self.loss(setting)?;
+        *sum = Some(match sum.take() {
+            None => loss,
+            Some(before) => self.added(&before, &loss),
+        });
+        Ok(())
+    }
+
+    fn added(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
+        let node = self.build().add(a.node, b.node);
+        Tensor { node, shape: Vec::new() }
+    }
+
+    /// Every update has a loss and an optimizer.
+    fn check_needed(&mut self, stmts: &[ast::TrainStmt], name: &ast::Ident) -> Eval<()> {
         let needed = [
             (SettingKey::Loss, "add one: `loss = softmax_cross_entropy(logits, label)`"),
             (SettingKey::Optimizer, "add one: `optimizer = adam(lr = 0.001)`"),
         ];
+        let unread = stmts.iter().any(|stmt| matches!(stmt.kind, TrainStmtKind::Bad));
+        let mut outcome = Ok(());
         for (key, help) in needed {
-            let set = settings_of(train).any(|setting| setting.key == key);
-            let unread = train
-                .body
-                .stmts
-                .iter()
-                .any(|stmt| matches!(stmt.kind, TrainStmtKind::Bad | TrainStmtKind::Step(_)));
-            if !set && !unread {
-                failed = Some(self.report(diagnostics::missing_setting(key, &train.name, help)));
+            if !unread && !settings_in(stmts).any(|setting| setting.key == key) {
+                outcome = Err(self.report(diagnostics::missing_setting(key, name, help)));
             }
         }
-        match (failed, sum) {
-            (None, Some(sum)) => Ok(sum),
-            (Some(reported), _) => Err(reported),
-            (None, None) => Err(crate::value::Reported::already()),
+        outcome
+    }
+
+    /// The loss that is shown: in training that of the turn, otherwise the sum over all turns.
+    fn shown_loss(&mut self, train: &ast::Train, losses: &[Tensor]) -> Eval<Tensor> {
+        let Some((first, rest)) = losses.split_first() else {
+            return Err(crate::value::Reported::already());
+        };
+        if rest.is_empty() || !self.training {
+            return Ok(rest.iter().fold(first.clone(), |sum, loss| self.added(&sum, loss)));
         }
+        let turns = self.turns_of(train, &[])?;
+        let mut shown = first.clone();
+        for (at, loss) in losses.iter().enumerate().skip(1) {
+            let come = self.has_come(&turns, at, train.name.span)?;
+            shown = self.in_turn(come, loss, &shown);
+        }
+        Ok(shown)
     }
 
     /// A loss: the mean over all of its elements.
@@ -318,20 +409,20 @@ impl Elaborator {
         self.as_tensor(&mean, ElemType::F32, "loss", span)
     }
 
-    /// The loss with what `penalty` adds to it in training.
-    fn with_penalties(&mut self, loss: Tensor) -> Tensor {
+    /// The losses, each with what `penalty` adds to it in training.
+    fn with_penalties(&mut self, mut losses: Vec<Tensor>) -> Vec<Tensor> {
         if !self.training {
-            return loss;
+            return losses;
         }
-        let mut sum = loss;
         for penalty in std::mem::take(&mut self.penalties) {
             let span = self.span;
             if let Ok(mean) = self.mean_of(&penalty, span) {
-                let node = self.build().add(sum.node, mean.node);
-                sum = Tensor { node, shape: Vec::new() };
+                for loss in &mut losses {
+                    *loss = self.added(loss, &mean);
+                }
             }
         }
-        sum
+        losses
     }
 
     /// A metric; its value matters in the finish graph only.
@@ -373,11 +464,7 @@ fn settings(
     train: &ast::Train,
     names: &[(String, Binding)],
 ) -> TrainSettings {
-    let mut frame = Frame::new(None, train.name.span);
-    for (name, binding) in names {
-        frame.bind(name, binding.clone());
-    }
-    elaborator.frames.push(frame);
+    elaborator.frames.push(frame_of(train, names));
     let mut settings = TrainSettings::default();
     let mut seen: Vec<(SettingKey, Span)> = Vec::new();
     for setting in settings_of(train) {
