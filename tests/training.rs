@@ -1,7 +1,9 @@
 //! Training through the library: whole models from text to machine code.
 
 use dlc::data::{Column, Dataset, Splits};
-use dlc::{Control, Error, Event, FitConfig, FitReport, Length, Model, Net, Options, Target};
+use dlc::{
+    Control, Error, Event, FitConfig, FitReport, Length, Model, Net, NumericsClass, Options, Target,
+};
 use ndarray::{Array1, Array2, Axis, s};
 use std::path::PathBuf;
 
@@ -263,6 +265,11 @@ fn torn_and_foreign_checkpoints_are_refused() {
     let changed = CLASSIFIER.replace("lr = 0.02", "lr = 0.03");
     let message = net(&changed, &options(5, 1)).load_checkpoint(&file).unwrap_err().to_string();
     assert!(message.contains("fingerprint"), "{message}");
+    // The same text where products and sums round apart: another trajectory, and a word about the way back.
+    let unfused = Options { class: NumericsClass::Unfused, ..options(5, 1) };
+    let message = net(CLASSIFIER, &unfused).load_checkpoint(&file).unwrap_err().to_string();
+    assert!(message.contains("class is Fused, but here it is Unfused"), "{message}");
+    assert!(message.contains("go on with the numerics `fused`"), "{message}");
     let message = session.load_checkpoint(folder.file("none")).unwrap_err().to_string();
     assert!(message.contains("could not read the checkpoint"), "{message}");
     session.load_checkpoint(&file).unwrap();

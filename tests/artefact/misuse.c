@@ -179,6 +179,42 @@ int main(void)
     EXPECT(FN(forward)(&predict), NULL_POINTER);
     predict.logits = logits;
     EXPECT(FN(forward)(&predict), OK);
+    /* Every entry checks for itself. */
+    FN(forward_context) bad_predict;
+    EXPECT(FN(forward)(NULL), NULL_POINTER);
+    bad_predict = predict, bad_predict.batch = 0;
+    EXPECT(FN(forward)(&bad_predict), BATCH);
+    bad_predict = predict, bad_predict.batch = SIZE(MAX_BATCH) + 1;
+    EXPECT(FN(forward)(&bad_predict), BATCH);
+    bad_predict = predict, bad_predict.state_bytes -= 64;
+    EXPECT(FN(forward)(&bad_predict), TOO_SMALL);
+    bad_predict = predict, bad_predict.workspace_bytes -= 1;
+    EXPECT(FN(forward)(&bad_predict), TOO_SMALL);
+    bad_predict = predict, bad_predict.logits = logits + 4;
+    EXPECT(FN(forward)(&bad_predict), MISALIGNED);
+    bad_predict = predict, bad_predict.state = (unsigned char *)guarded(SIZE(WEIGHTS_BYTES), 0);
+    EXPECT(FN(forward)(&bad_predict), WEIGHTS);
+    EXPECT(FN(forward_part)(SIZE(FORWARD_SEGMENTS), 0, 1, &predict), PART);
+    EXPECT(FN(forward_part)(0, 1, 1, &predict), PART);
+    EXPECT(FN(evaluate)(NULL), NULL_POINTER);
+    judge.label = NULL;
+    EXPECT(FN(evaluate)(&judge), NULL_POINTER);
+    judge.label = label, label[0] = -1;
+    EXPECT(FN(evaluate)(&judge), INDEX);
+    FN(init_context) init;
+    memset(&init, 0, sizeof init);
+    EXPECT(FN(init)(&init), NULL_POINTER);
+    init.state = state;
+    init.state_bytes = SIZE(STATE_BYTES) - 1;
+    EXPECT(FN(init)(&init), TOO_SMALL);
+    init.state_bytes = SIZE(STATE_BYTES);
+    EXPECT(FN(init)(&init), NULL_POINTER);
+    init.workspace_bytes = SIZE(WORKSPACE_BYTES)(1);
+    init.workspace = guarded(init.workspace_bytes, 0);
+    memcpy(state, before, SIZE(STATE_BYTES));
+    EXPECT(FN(init)(&init), OK);
+    if (memcmp(state, FN(weights), SIZE(WEIGHTS_BYTES)) != 0)
+        fail("the same seed draws the weights that were embedded");
     for (int status = -1; status < 16; status++)
         if (strlen(FN(strerror)((FN(status))status)) < 4)
             fail("every status has a message");

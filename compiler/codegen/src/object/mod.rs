@@ -303,3 +303,6 @@ fn broken(error: &dyn std::fmt::Display) -> CodegenError {
         what: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
