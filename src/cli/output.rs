@@ -32,10 +32,17 @@ pub(super) fn diagnostics(diagnostics: &[Diagnostic], sources: &Sources) {
     eprint!("{}", render_terminal(diagnostics, sources, color));
 }
 
+/// The most elements of a metric on a line; of more, the shape is shown and JSON has them all.
+const MOST_ELEMENTS: usize = 12;
+
 /// A metric for people: four decimals, or the elements of a vector.
 pub(super) fn metric(metric: &Metric) -> String {
     match metric.scalar() {
         Some(value) => format!("{} {value:.4}", metric.name),
+        None if metric.values.len() > MOST_ELEMENTS => {
+            let shape: Vec<String> = metric.shape.iter().map(usize::to_string).collect();
+            format!("{} [{} values]", metric.name, shape.join(" x "))
+        }
         None => format!("{} {:.4?}", metric.name, metric.values),
     }
 }

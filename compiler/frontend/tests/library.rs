@@ -471,3 +471,37 @@ fn steps_take_turns_and_count_their_own_updates() {
         close("values", &found, &[a, b, m, v]);
     }
 }
+
+/// What noise layers do to ones in training, seen through the mean and the mean square of their results; and that inference is spared.
+#[test]
+fn noise_has_its_mean_and_deviation_in_training_only() {
+    for (call, square) in [
+        ("dropout(0.25)", 1.0 / 0.75),
+        ("spatial_dropout(0.25)", 1.0 / 0.75),
+        ("gaussian_noise(0.5)", 1.25),
+        ("gaussian_dropout(0.2)", 1.25),
+    ] {
+        for (what, wanted) in [("mean(y)", 1.0), ("mean(y^2)", square)] {
+            let text = format!(
+                "model m(x: f32[batch, 4, 64]) -> y: f32[batch, 4, 64] {{ param w: f32[] ~ ones\n y = x * w |> {call} }}
+                train m {{ loss = {what}; optimizer = sgd(lr = 0) }}"
+            );
+            let program = compile(&text);
+            let mut all = drawn(&program);
+            all.insert("seed".to_string(), Tensor::i32(&[], vec![5]));
+            all.insert("x".to_string(), Tensor::f32(&[64, 4, 64], vec![1.0; 64 * 256]));
+            let graph = &program.train.as_ref().expect("it is trained").graph;
+            let mut losses = Vec::new();
+            for step in 1..=2 {
+                all.insert("step".to_string(), Tensor::i32(&[], vec![step]));
+                losses.push(run_some(graph, &all, 64).results["loss"].to_f64()[0]);
+            }
+            // Of 64 * 64 draws at least, five deviations.
+            let near = losses.iter().all(|loss| (loss - wanted).abs() < 0.08);
+            assert!(near, "{call}: {what} is {losses:?} and not {wanted}");
+            assert_ne!(losses[0], losses[1], "{call} draws anew in each step");
+            let calm = run_some(&program.predict, &all, 64).results["y"].to_f64();
+            assert!(calm.iter().all(|value| *value == 1.0), "{call} is spared in inference");
+        }
+    }
+}

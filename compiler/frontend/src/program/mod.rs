@@ -2,6 +2,7 @@
 
 mod forward;
 mod init;
+mod losses;
 mod optimizer;
 mod prune;
 mod summary;
