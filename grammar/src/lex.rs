@@ -149,21 +149,21 @@ struct Scanner<'t> {
     out: Scan,
 }
 
-/// Looks over the whole text.
-pub(crate) fn scan(file: FileId, text: &str) -> Scan {
+/// Looks over a text from some place to its end.
+pub(crate) fn scan(file: FileId, text: &str, start: usize) -> Scan {
     let mut scanner = Scanner {
         file,
         text,
         levels: vec![Level::new(0, ' ')],
         out: Scan { comments: Vec::new(), diagnostics: Vec::new(), too_deep: false },
     };
-    scanner.run();
+    scanner.run(start);
     scanner.out
 }
 
 impl Scanner<'_> {
-    fn run(&mut self) {
-        let mut at = 0;
+    fn run(&mut self, start: usize) {
+        let mut at = start;
         // Whether the last token lets the next line go on with the same expression.
         let mut open_ended = false;
         let mut after_else = false;
@@ -378,7 +378,7 @@ mod tests {
     use super::*;
 
     fn codes(text: &str) -> Vec<(&'static str, usize)> {
-        let found = scan(FileId(0), text).diagnostics;
+        let found = scan(FileId(0), text, 0).diagnostics;
         found.iter().map(|d| (d.code.0, d.primary.span.start as usize)).collect()
     }
 
@@ -393,22 +393,22 @@ mod tests {
     #[test]
     fn depth_counts_the_longest_path_and_not_the_length_of_the_file() {
         let line = "let a = b + c * d\n".repeat(2000);
-        assert!(!scan(FileId(0), &line).too_deep);
+        assert!(!scan(FileId(0), &line, 0).too_deep);
         let pipe = "x |> f(1)\n".repeat(2000);
-        assert!(!scan(FileId(0), &pipe).too_deep);
+        assert!(!scan(FileId(0), &pipe, 0).too_deep);
         let sum = "a + ".repeat(MAX_DEPTH + 1);
-        assert!(scan(FileId(0), &sum).too_deep);
+        assert!(scan(FileId(0), &sum, 0).too_deep);
         let lines = "a +\n".repeat(MAX_DEPTH + 1);
-        assert!(scan(FileId(0), &lines).too_deep);
+        assert!(scan(FileId(0), &lines, 0).too_deep);
         let brackets = "(".repeat(MAX_NESTING + 1);
-        assert!(scan(FileId(0), &brackets).too_deep);
-        assert!(scan(FileId(0), &"if ".repeat(100)).too_deep);
-        assert!(!scan(FileId(0), &"if a { b } else ".repeat(100)).too_deep);
+        assert!(scan(FileId(0), &brackets, 0).too_deep);
+        assert!(scan(FileId(0), &"if ".repeat(100), 0).too_deep);
+        assert!(!scan(FileId(0), &"if a { b } else ".repeat(100), 0).too_deep);
     }
 
     #[test]
     fn comments_know_whether_they_have_a_line_to_themselves() {
-        let comments = scan(FileId(0), "a // b  \n  // c\n/// d\n").comments;
+        let comments = scan(FileId(0), "a // b  \n  // c\n/// d\n", 0).comments;
         let seen: Vec<_> = comments.iter().map(|c| (c.text.as_str(), c.own_line)).collect();
         assert_eq!(seen, [("// b", false), ("// c", true)]);
     }

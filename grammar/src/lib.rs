@@ -20,7 +20,7 @@ pub mod span;
 pub use diagnostic::{Diagnostic, Severity, render_concise, render_json, render_terminal};
 pub use format::format;
 pub use library::std_used;
-pub use parse::{Parsed, parse};
+pub use parse::{Parsed, parse, parse_part};
 pub use span::{FileId, Sources, Span};
 
 /// The files of the standard library, written in the language: name and text.

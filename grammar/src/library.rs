@@ -16,16 +16,17 @@ struct Item {
     range: Range<usize>,
 }
 
-/// The library's files, in the order of [`crate::std_files`], with blanks in place of every item that `texts` do not use, directly
-/// or through other items. Lines and columns stay what they are.
+/// The items that `texts` use, directly or through other items: for each of the library's files, in the order of
+/// [`crate::std_files`], their places.
 ///
 /// What is left out is also missing where the nearest name is looked for, so whoever has something to say about a text should
 /// read the whole library first.
-pub fn std_used<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<String> {
+pub fn std_used<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<Vec<Range<usize>>> {
     let files = crate::std_files();
     let items: BTreeMap<&str, Item> =
         files.iter().enumerate().flat_map(|(file, (_, text))| items(file, text)).collect();
     let mut used: BTreeSet<&str> = BTreeSet::new();
+    let mut places: Vec<Vec<Range<usize>>> = vec![Vec::new(); files.len()];
     let mut pending: Vec<&str> = texts.into_iter().collect();
     while let Some(text) = pending.pop() {
         for word in words(text) {
@@ -33,20 +34,14 @@ pub fn std_used<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<String> {
                 && used.insert(*name)
             {
                 pending.push(&files[item.file].1[item.range.clone()]);
+                places[item.file].push(item.range.clone());
             }
         }
     }
-    let mut masked: Vec<String> = files.iter().map(|(_, text)| (*text).to_string()).collect();
-    for (name, item) in &items {
-        if !used.contains(name) {
-            let blank: String = masked[item.file][item.range.clone()]
-                .bytes()
-                .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
-                .collect();
-            masked[item.file].replace_range(item.range.clone(), &blank);
-        }
+    for places in &mut places {
+        places.sort_by_key(|place| place.start);
     }
-    masked
+    places
 }
 
 /// The items of a file by name, each with the lines before it that belong to no other.
@@ -56,7 +51,8 @@ fn items(file: usize, text: &'static str) -> Vec<(&'static str, Item)> {
     let mut docs: Option<usize> = None;
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        let starts_item = DeclKind::ALL.iter().any(|kind| first_word(line) == Some(kind.word()));
+        let word = first_word(line);
+        let starts_item = DeclKind::ALL.iter().any(|kind| word == Some(kind.word()));
         if line.starts_with("///") {
             docs.get_or_insert(at);
         } else if starts_item {
@@ -105,21 +101,25 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
     use crate::ast::ItemKind;
-    use crate::{FileId, parse};
+    use crate::{FileId, parse, parse_part};
 
-    /// Declarations of the library that are left when some text is compiled.
+    /// Declarations of the library that are read when some text is compiled.
     fn left(text: &str) -> Vec<String> {
         let mut names = Vec::new();
-        for masked in std_used([text]) {
-            let parsed = parse(FileId(0), &masked);
-            assert!(parsed.is_ok(), "{masked}");
-            names.extend(parsed.file.items.into_iter().filter_map(|item| match item.kind {
-                ItemKind::Decl(decl) => Some(decl.name.name),
-                ItemKind::Use(_)
-                | ItemKind::Train(_)
-                | ItemKind::Parallel(_)
-                | ItemKind::Bad(_) => None,
-            }));
+        for (file, (places, (_, whole))) in
+            std_used([text]).into_iter().zip(crate::std_files()).enumerate()
+        {
+            for place in places {
+                let parsed = parse_part(FileId(file as u32), whole, place);
+                assert!(parsed.is_ok(), "{:?}", parsed.diagnostics);
+                names.extend(parsed.file.items.into_iter().filter_map(|item| match item.kind {
+                    ItemKind::Decl(decl) => Some(decl.name.name),
+                    ItemKind::Use(_)
+                    | ItemKind::Train(_)
+                    | ItemKind::Parallel(_)
+                    | ItemKind::Bad(_) => None,
+                }));
+            }
         }
         names
     }
@@ -148,10 +148,14 @@ mod tests {
         assert!(names.iter().any(|name| name == "dense"), "{names:?}");
         assert!(names.iter().any(|name| name == "glorot_uniform"), "{names:?}");
         assert!(!names.iter().any(|name| name == "adam"), "{names:?}");
-        for ((_, text), masked) in crate::std_files().iter().zip(std_used(["dense"])) {
-            assert_eq!(text.len(), masked.len());
-            let same = |(a, b): (u8, u8)| a == b || b == b' ';
-            assert!(text.bytes().zip(masked.bytes()).all(same));
+        // A part of a file is read as the same part of the whole is, places included.
+        for (places, (_, text)) in std_used(["dense"]).into_iter().zip(crate::std_files()) {
+            let whole = parse(FileId(0), text).file.items;
+            for place in places {
+                for item in parse_part(FileId(0), text, place).file.items {
+                    assert!(whole.contains(&item), "{item:?}");
+                }
+            }
         }
     }
 }

@@ -9,13 +9,14 @@ use crate::lower::{self, Compiled};
 use dlc_abi::NumericsClass;
 use dlc_frontend::{ElaborateOptions, Frontend, ModelProgram, TrainForward};
 use dlc_grammar::ast::ItemKind;
-use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, std_files, std_used};
+use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, parse_part, std_files, std_used};
 use dlc_ir::graph::{Graph, NodeId, Op};
 use dlc_passes::autodiff;
 use dlc_passes::pass::{PassCx, PassManager, PassOptions};
 use dlc_passes::pipeline::TO_FROZEN;
 use dlc_passes::split_batch;
 pub use dlc_passes::split_batch::Part;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -280,30 +281,37 @@ fn load_with(name: &str, text: &str, folder: Option<&Path>, part: Library) -> Lo
         &mut library,
         &mut diagnostics,
     );
-    let texts: Vec<String> = match part {
-        Library::Whole => std_files().iter().map(|(_, text)| (*text).to_owned()).collect(),
+    let places: Vec<Vec<Range<usize>>> = match part {
+        Library::Whole => std_files()
+            .iter()
+            .map(|(_, text)| Vec::from([Range { start: 0, end: text.len() }]))
+            .collect(),
         Library::Used => std_used(sources.iter().map(|(_, file)| file.text.as_str())),
     };
-    let texts: Vec<(FileId, String)> = sources.add_std().into_iter().zip(texts).collect();
-    library.extend(parse_library(&texts));
+    library.extend(parse_library(&sources.add_std(), &places));
     let (front_end, more) = dlc_frontend::load(&sources, &main, &library);
     diagnostics.extend(more);
     Loaded { sources, main, front_end, diagnostics }
 }
 
-/// Parses files of the library, half of the text on a second thread.
-fn parse_library(texts: &[(FileId, String)]) -> Vec<ast::File> {
-    let parse_all = |texts: &[(FileId, String)]| -> Vec<ast::File> {
-        texts.iter().map(|(id, text)| parse(*id, text).file).collect()
+/// Parses parts of the library's files, half of the text on a second thread.
+fn parse_library(files: &[FileId], places: &[Vec<Range<usize>>]) -> Vec<ast::File> {
+    let parts: Vec<(FileId, &str, &Range<usize>)> = files
+        .iter()
+        .zip(std_files())
+        .zip(places)
+        .flat_map(|((&id, (_, text)), places)| places.iter().map(move |place| (id, *text, place)))
+        .collect();
+    let parse_all = |parts: &[(FileId, &str, &Range<usize>)]| -> Vec<ast::File> {
+        parts.iter().map(|(id, text, place)| parse_part(*id, text, (*place).clone()).file).collect()
     };
-    let weight = |text: &String| text.split_whitespace().map(str::len).sum::<usize>();
-    let total: usize = texts.iter().map(|(_, text)| weight(text)).sum();
+    let total: usize = parts.iter().map(|(_, _, place)| place.len()).sum();
     let mut before = 0;
-    let half = texts.partition_point(|(_, text)| {
-        before += weight(text);
+    let half = parts.partition_point(|(_, _, place)| {
+        before += place.len();
         before <= total / 2
     });
-    let (first, second) = texts.split_at(half);
+    let (first, second) = parts.split_at(half);
     std::thread::scope(|scope| {
         let second = scope.spawn(|| parse_all(second));
         let mut all = parse_all(first);

@@ -18,6 +18,8 @@ use pest::iterators::Pair;
 pub(crate) struct Lower<'t> {
     pub file: FileId,
     pub text: &'t str,
+    /// Where the parser's text begins in it.
+    pub base: usize,
     /// In order; for cutting them off the end of spans.
     pub comments: &'t [Comment],
     /// Where the look over the text has found something, in order.
@@ -109,7 +111,7 @@ impl Lower<'_> {
     /// Where a node stands. The parser counts blanks and comments after it as part of it; they are cut off.
     pub fn span(&self, pair: &Pair<'_, Rule>) -> Span {
         let span = pair.as_span();
-        let (start, mut end) = (span.start(), span.end());
+        let (start, mut end) = (self.base + span.start(), self.base + span.end());
         loop {
             end = start + self.text[start..end].trim_end().len();
             let next = self.comments.partition_point(|c| c.span.start < end as u32);

@@ -12,6 +12,7 @@ use crate::lex::{self, Comment};
 use crate::lower::Lower;
 use crate::span::{FileId, Span};
 use pest::Parser;
+use std::ops::Range;
 
 pub(crate) use report::{Piece, nearest};
 
@@ -69,7 +70,13 @@ impl Parsed {
 ///
 /// Time and memory are linear in the length of the text but for the repetition that bad pieces cost.
 pub fn parse(file: FileId, text: &str) -> Parsed {
-    let span = Span::new(file, 0, text.len());
+    parse_part(file, text, 0..text.len())
+}
+
+/// Reads a part of a file that consists of whole items, as if nothing else stood there. Spans are those of the whole file.
+pub fn parse_part(file: FileId, text: &str, part: Range<usize>) -> Parsed {
+    let text = &text[..part.end];
+    let span = Span::new(file, part.start, part.end);
     let nothing = |comments, diagnostics| Parsed {
         file: File { items: Vec::new(), span },
         comments,
@@ -80,11 +87,11 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
             .label(format!("{} bytes; the most is {MAX_FILE_SIZE}", text.len()));
         return nothing(Vec::new(), vec![d]);
     }
-    let scan = lex::scan(file, text);
+    let scan = lex::scan(file, text, part.start);
     if scan.too_deep {
         return nothing(scan.comments, scan.diagnostics);
     }
-    let pairs = match Dl::parse(Rule::file, text) {
+    let pairs = match Dl::parse(Rule::file, &text[part.start..]) {
         Ok(pairs) => pairs,
         Err(_) => {
             // Every text matches `file`; only a limit of the parser itself could stop it, below the limits of the look.
@@ -102,6 +109,7 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     let mut lower = Lower {
         file,
         text,
+        base: part.start,
         comments: &scan.comments,
         lexical: &lexical,
         diagnostics: scan.diagnostics.clone(),
