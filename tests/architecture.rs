@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["dlc-grammar", "dlc-ir", "dlc-frontend", "dlc-passes", "dlc-codegen", "dlc-abi"],
     ),
     // It runs a model's initialisers, so it stands above the runtime as well.
-    ("compiler/build", &["dlc-abi", "dlc-grammar", "dlc-driver", "dlc-exec", "dlc-train"]),
+    ("compiler/build", &["dlc-grammar", "dlc-driver", "dlc-exec", "dlc-train"]),
     ("runtime/exec", &["dlc-abi"]),
     ("runtime/comm", &[]),
     ("runtime/data", &["dlc-abi", "dlc-exec"]),

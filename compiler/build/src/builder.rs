@@ -1,7 +1,7 @@
 //! What is to be compiled and how.
 
 use dlc_driver::artefact::{ArtefactOptions, Cpu, compile, text};
-use dlc_driver::model::{Elaborated, Failure, elaborate_file};
+use dlc_driver::model::{Elaborated, Failure, ModelGraphs, elaborate_file};
 use dlc_grammar::{Sources, render_concise};
 use std::path::{Path, PathBuf};
 
@@ -137,15 +137,15 @@ impl Builder {
             std::fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })
         });
         let file = file.transpose()?;
-        let first = First::of(elaborated, self.cpu.class(), self.seed, file.as_deref())?;
+        let graphs = ModelGraphs::freeze_in(elaborated, self.cpu.class(), false)?;
+        let first = First::of(&elaborated.program.name, &graphs, self.seed, file.as_deref())?;
         let options = ArtefactOptions {
             batch: self.batch,
             cpu: self.cpu,
             train: self.train.unwrap_or(elaborated.program.train.is_some()),
             embed: self.weights == Weights::Embed,
-            verify: false,
         };
-        let artefact = compile(elaborated, &options, &first.state())?;
+        let artefact = compile(elaborated, &graphs, &options, &first.state())?;
         std::fs::create_dir_all(folder)
             .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
         let name = &artefact.name;
@@ -157,7 +157,7 @@ impl Builder {
                 Emit::Header => artefact.header.clone().into_bytes(),
                 Emit::Rust => artefact.rust.clone().into_bytes(),
                 Emit::Text(stage) => {
-                    text(elaborated, &options, &first.state(), stage)?.into_bytes()
+                    text(elaborated, &graphs, &options, &first.state(), stage)?.into_bytes()
                 }
             };
             written.write(folder, &emit.file_name(name), &bytes)?;

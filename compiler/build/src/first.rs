@@ -1,8 +1,7 @@
 //! First weights: drawn by the model's own initialisers, which run in this process, or read from a file.
 
-use dlc_abi::NumericsClass;
 use dlc_driver::artefact::FirstState;
-use dlc_driver::model::{Elaborated, ModelGraphs};
+use dlc_driver::model::ModelGraphs;
 use dlc_driver::{Target, lower};
 use dlc_exec::Program;
 use dlc_train::{Programs, Session, TrainError, is_weight};
@@ -17,21 +16,20 @@ pub(crate) struct First {
 }
 
 impl First {
-    /// Draws the state from `seed` in a numerics class, then takes the weights of `file`, if there is one.
+    /// Draws the state from `seed` with the model's frozen graphs, then takes the weights of `file`, if there is one.
     pub(crate) fn of(
-        elaborated: &Elaborated,
-        class: NumericsClass,
+        model: &str,
+        graphs: &ModelGraphs,
         seed: u32,
         file: Option<&[u8]>,
     ) -> Result<Self, Error> {
-        let graphs = ModelGraphs::freeze_in(elaborated, class, false)?;
         // Values do not depend on the batch nor on the instructions, so the smallest batch and this machine's will do.
         let load = |graph| -> Result<Program, Error> {
             let compiled = lower::compile(graph, 1, Target::best())?;
             Ok(Program::load(compiled.program).map_err(TrainError::from)?)
         };
         let programs = Programs {
-            model: elaborated.program.name.clone(),
+            model: model.to_owned(),
             fingerprint: graphs.fingerprint(),
             init: load(&graphs.init)?,
             train: None,

@@ -30,8 +30,6 @@ pub struct ArtefactOptions {
     pub train: bool,
     /// Put the first state into the object file.
     pub embed: bool,
-    /// Verify every law after every pass.
-    pub verify: bool,
 }
 
 /// A compiled artefact, in memory.
@@ -49,16 +47,18 @@ pub struct Artefact {
     pub rust: String,
 }
 
-/// Compiles an artefact. `first` holds the weights that go with it, and first values of the optimizer's state.
+/// Compiles an artefact from the model's graphs, frozen in the class of its processors. `first` holds the weights that go with it,
+/// and first values of the optimizer's state.
 ///
 /// # Errors
 /// When the batch is out of range, the model cannot be trained though that was asked for, or something below fails.
 pub fn compile(
     elaborated: &Elaborated,
+    graphs: &ModelGraphs,
     options: &ArtefactOptions,
     first: &FirstState<'_>,
 ) -> Result<Artefact, Failure> {
-    let plan = plan(elaborated, options, first)?;
+    let plan = plan(elaborated, graphs, options, first)?;
     let backends = options.cpu.backends()?;
     let object = compile_object(
         &plan.module,
@@ -80,15 +80,15 @@ pub fn compile(
 /// As [`compile`].
 pub fn plan(
     elaborated: &Elaborated,
+    graphs: &ModelGraphs,
     options: &ArtefactOptions,
     first: &FirstState<'_>,
 ) -> Result<Plan, Failure> {
     let batch = batch_of(elaborated, options.batch)?;
-    let graphs = ModelGraphs::freeze_in(elaborated, options.cpu.class(), options.verify)?;
     if options.train && graphs.train.is_none() {
         let model = elaborated.program.name.clone();
         return Err(DriverError::NotTrained { model }.into());
     }
     let target = options.cpu.backends()?.kernels.target();
-    Ok(Plan::new(&elaborated.program.name, &graphs, batch, &target, options, first)?)
+    Ok(Plan::new(&elaborated.program.name, graphs, batch, &target, options, first)?)
 }

@@ -49,16 +49,16 @@ impl Text {
 /// As [`super::compile`].
 pub fn text(
     elaborated: &Elaborated,
+    graphs: &ModelGraphs,
     options: &ArtefactOptions,
     first: &FirstState<'_>,
     stage: Text,
 ) -> Result<String, Failure> {
     let mut text = String::new();
     if let Text::Graph | Text::Tile = stage {
-        let graphs = ModelGraphs::freeze_in(elaborated, options.cpu.class(), options.verify)?;
         let batch = batch_of(elaborated, options.batch)?;
         let target = options.cpu.backends()?.kernels.target();
-        for (_, _, _, graph) in plan::chosen(&graphs, options.train) {
+        for (_, _, _, graph) in plan::chosen(graphs, options.train) {
             let program = match stage {
                 Text::Graph => graph.to_string(),
                 _ => lower::to_tile(graph, batch, &target)?.to_string(),
@@ -67,7 +67,7 @@ pub fn text(
         }
         return Ok(text);
     }
-    let module = super::plan(elaborated, options, first)?.module;
+    let module = super::plan(elaborated, graphs, options, first)?.module;
     if stage == Text::Vector {
         return Ok(module.to_string());
     }
