@@ -1,6 +1,7 @@
 //! `mpirun -n N dlc train`: the bits of one process, one set of files, and an end for all when one rank dies.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -91,38 +92,165 @@ fn ranks_of(job: &Child) -> Vec<u32> {
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-#[test]
-fn a_rank_that_dies_ends_the_job_within_seconds() {
-    let args = [
-        "train",
-        "examples/digits_mlp.dl",
-        "--data",
-        "digits",
-        "--steps",
-        "100000000",
-        "--threads",
-        "1",
-    ];
+/// A job that trains until it is ended, its ranks at work.
+fn endless(more: &[&str]) -> (Child, Vec<u32>) {
+    let mut args = vec!["train", "examples/digits_mlp.dl", "--data", "digits", "--log-every", "50"];
+    args.extend(["--steps", "100000000", "--threads", "1"]);
+    args.extend(more);
     let mut job = dlc(Some(2), &args)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let begin = Instant::now();
-    let ranks = loop {
-        let ranks = ranks_of(&job);
-        if ranks.len() == 2 && begin.elapsed() > Duration::from_secs(3) {
-            break ranks;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(60), "the ranks never started");
-        std::thread::yield_now();
-    };
-    let killed = Command::new("kill").args(["-9", &ranks[1].to_string()]).status();
-    assert!(killed.expect("there is such a command").success());
+    // The first line of the log comes when all ranks have done fifty steps.
+    let mut line = [0];
+    let errors = job.stderr.as_mut().expect("it was asked for");
+    while errors.read(&mut line).expect("it can be read") == 1 && line != *b"\n" {}
+    let ranks = ranks_of(&job);
+    assert_eq!(ranks.len(), 2, "the ranks are children of `mpirun`");
+    (job, ranks)
+}
+
+fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill").args([name, &process.to_string()]).status();
+    assert!(sent.expect("there is such a command").success());
+}
+
+#[test]
+fn a_rank_that_dies_ends_the_job_within_seconds() {
+    let (job, ranks) = endless(&[]);
+    signal("-9", ranks[1]);
     let death = Instant::now();
     let ended = job.wait_with_output().expect("it can be waited for");
     assert!(death.elapsed() < Duration::from_secs(20), "the job went on for {:?}", death.elapsed());
     assert!(!ended.status.success());
     let message = String::from_utf8_lossy(&ended.stderr);
-    assert!(message.contains("rank 1"), "{message}");
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").expect("the host has a name");
+    assert!(message.contains("rank 1") && message.contains(name.trim()), "{message}");
+}
+
+#[test]
+fn a_rank_whose_data_are_wrong_ends_the_job_and_says_so() {
+    let binary = env!("CARGO_BIN_EXE_dlc");
+    let train = |data: &str| {
+        ["-n", "1", binary, "train", "examples/digits_mlp.dl", "--data", data].map(str::to_owned)
+    };
+    let begin = Instant::now();
+    let ended = Command::new("mpirun")
+        .args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"])
+        .args(train("digits"))
+        .arg(":")
+        .args(train("mnist:/nowhere"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("it starts");
+    assert!(begin.elapsed() < Duration::from_secs(60), "it took {:?}", begin.elapsed());
+    assert!(!ended.status.success());
+    let message = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        message.contains("error: rank 1 of 2 on ") && message.contains("/nowhere"),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_interrupt_of_the_job_saves() {
+    let folder = Folder::new("interrupt");
+    let out = folder.0.to_str().expect("the name is text");
+    let (job, _) = endless(&["--out", out]);
+    // What Ctrl-C does: ranks have process groups of their own.
+    signal("-INT", job.id());
+    let ended = job.wait_with_output().expect("it can be waited for");
+    let message = String::from_utf8_lossy(&ended.stderr);
+    assert!(message.contains("saved in"), "{message}");
+    assert!(folder.0.join("weights.safetensors").exists() && folder.0.join("checkpoint").exists());
+}
+
+/// Two hosts that are network namespaces, a cable between them. They go with the test.
+struct Hosts {
+    names: [String; 2],
+    /// Runs a command on the host with an address, as `ssh` would.
+    agent: PathBuf,
+}
+
+impl Hosts {
+    const ADDRESSES: [&str; 2] = ["10.213.7.1", "10.213.7.2"];
+
+    /// The hosts, or why there can be none.
+    fn new(folder: &Folder) -> Result<Self, String> {
+        let names = ["a", "b"].map(|end| format!("dlc{}{end}", std::process::id()));
+        let agent = folder.0.join("agent");
+        let hosts = Hosts { names, agent };
+        let [a, b] = &hosts.names;
+        ip(&["netns", "add", a])?;
+        ip(&["netns", "add", b])?;
+        ip(&["link", "add", "cable", "netns", a, "type", "veth", "peer", "cable", "netns", b])?;
+        for (name, address) in hosts.names.iter().zip(Self::ADDRESSES) {
+            ip(&["-n", name, "addr", "add", &format!("{address}/24"), "dev", "cable"])?;
+            ip(&["-n", name, "link", "set", "lo", "up"])?;
+            ip(&["-n", name, "link", "set", "cable", "up"])?;
+        }
+        // Each host has a name of its own, or Open MPI would take both for one and use memory that they share.
+        let script = format!(
+            "#!/bin/sh\nhost=$1\nshift\ncase $host in {}) space={a};; *) space={b};; esac\n\
+             exec ip netns exec $space unshare --uts sh -c \"hostname $space; $*\"\n",
+            Self::ADDRESSES[0]
+        );
+        fs::write(&hosts.agent, script).map_err(|error| error.to_string())?;
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&hosts.agent, executable).map_err(|error| error.to_string())?;
+        Ok(hosts)
+    }
+
+    /// `mpirun` on the first host, with one rank there and two on the second.
+    fn mpirun(&self) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.names[0], "mpirun", "--allow-run-as-root"]);
+        let [a, b] = Self::ADDRESSES;
+        command.args(["--host", &format!("{a}:1,{b}:2"), "--bind-to", "none", "-n", "3"]);
+        command.arg("--mca").arg("plm_rsh_agent").arg(&self.agent);
+        for (key, value) in
+            [("btl", "self,tcp"), ("btl_tcp_if_include", "cable"), ("oob_tcp_if_include", "cable")]
+        {
+            command.args(["--mca", key, value]);
+        }
+        command
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = ip(&["netns", "del", name]);
+        }
+    }
+}
+
+fn ip(args: &[&str]) -> Result<(), String> {
+    let done = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
+    let message = || format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr));
+    done.status.success().then_some(()).ok_or_else(message)
+}
+
+#[test]
+fn hosts_train_to_the_bits_of_one_process() {
+    let folder = Folder::new("hosts");
+    let hosts = match Hosts::new(&folder) {
+        Ok(hosts) => hosts,
+        Err(reason) => return println!("left out, no hosts can be made here: {reason}"),
+    };
+    let [alone, together] = ["alone", "together"].map(|name| folder.0.join(name));
+    assert!(train(None, &alone, &[]).status.success());
+    let mut command = hosts.mpirun();
+    command.arg(env!("CARGO_BIN_EXE_dlc")).args([
+        "train",
+        "examples/digits_mlp.dl",
+        "--data",
+        "digits",
+    ]);
+    command.args(["--steps", "20", "--threads", "1", "--out"]).arg(&together);
+    let found = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("it starts");
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let read = |folder: &Path| fs::read(folder.join("weights.safetensors")).expect("written");
+    assert!(read(&alone) == read(&together));
 }

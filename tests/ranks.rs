@@ -184,6 +184,29 @@ fn messages_and_bytes_are_those_of_a_ring() {
 }
 
 #[test]
+fn each_rank_reads_its_own_rows_alone() {
+    let model = Model::from_text(DENSE).unwrap_or_else(|error| panic!("{error}"));
+    let model = &model;
+    let read: Vec<u64> = std::thread::scope(|scope| {
+        let run = |comm| {
+            scope.spawn(move || {
+                let mut net = model.compile_rank(&options(1), Box::new(comm)).expect("it compiles");
+                // One epoch: every example once.
+                let length = Length::Epochs(1);
+                let config = FitConfig { length, batch: 10, validate: false, ..config() };
+                let splits = splits();
+                net.fit(&splits, &config, &mut |_, _| Control::Continue).expect("it trains");
+                splits.train.rows_read()
+            })
+        };
+        let ranks: Vec<_> = threads(4).into_iter().map(run).collect();
+        ranks.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
+    });
+    // Of each batch of 10 the ranks have 2, 3, 2 and 3 examples, of five batches; image and label are a row each.
+    assert_eq!(read, [20, 30, 20, 30]);
+}
+
+#[test]
 fn more_ranks_than_shards_are_refused() {
     let text = DENSE.replace("shards = 8", "shards = 2");
     let model = Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"));

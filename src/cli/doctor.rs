@@ -33,6 +33,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
             "peak_gflops_1": one,
             "peak_gflops": all,
             "numerics": dlc_abi::NUMERICS_VERSION,
+            "mpi": mpi(),
+            "bound_to_one": bound_to_one(threads),
             "data": { "digits": true, "fashion-mnist": fashion },
         });
         output::line(value)?;
@@ -53,12 +55,37 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         target.name()
     ))?;
     output::line(format_args!("threads        {threads} that this process may use"))?;
+    if bound_to_one(threads) {
+        output::line(
+            "               this process is bound to one processor of several; `mpirun` does so with one or two ranks",
+        )?;
+        output::line(
+            "               on a host, unless it is given `--bind-to none` or, say, `--map-by slot:PE=4`",
+        )?;
+    }
     let on_all = if threads > 1 { format!(", {all:.0} on {threads}") } else { String::new() };
     output::line(format_args!("peak           {one:.0} GFLOP/s on 1 thread{on_all}"))?;
     output::line(format_args!("numerics       version {}", dlc_abi::NUMERICS_VERSION))?;
+    let mpi = mpi().unwrap_or_else(|| "not built in; build with `--features mpi`".to_owned());
+    output::line(format_args!("mpi            {mpi}"))?;
     output::line("data           digits: built in")?;
     output::line(format_args!("               fashion-mnist: {fashion}"))?;
     Ok(Outcome::Done)
+}
+
+/// The MPI library that this program was built with.
+fn mpi() -> Option<String> {
+    #[cfg(feature = "mpi")]
+    return Some(dlc::comm::mpi::library());
+    #[cfg(not(feature = "mpi"))]
+    None
+}
+
+/// Whether this process may use one processor of several. Threads of a step would then take turns.
+fn bound_to_one(threads: usize) -> bool {
+    // One range or several: `0`, `0-7`, `0-3,8-11`.
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    threads == 1 && online.trim().contains(['-', ','])
 }
 
 /// Instruction families that matter here and that this processor has.

@@ -6,8 +6,14 @@ use super::Outcome;
 #[cfg(not(feature = "mpi"))]
 use super::wrong_input;
 
+/// Held until the command has ended: the end of the job waits for all ranks.
+#[cfg(feature = "mpi")]
+pub(super) type Job = std::sync::Arc<dlc::comm::mpi::Job>;
+#[cfg(not(feature = "mpi"))]
+pub(super) type Job = ();
+
 /// Joins the other ranks of the job; `None` when this process was not started by `mpirun`, or as the only one.
-pub(super) fn join() -> anyhow::Result<Option<Box<dyn Communicator>>> {
+pub(super) fn join() -> anyhow::Result<Option<(Job, Box<dyn Communicator>)>> {
     match dlc::comm::launched_ranks() {
         Some(ranks) if ranks > 1 => start(ranks).map(Some),
         _ => Ok(None),
@@ -15,27 +21,36 @@ pub(super) fn join() -> anyhow::Result<Option<Box<dyn Communicator>>> {
 }
 
 #[cfg(feature = "mpi")]
-fn start(_: usize) -> anyhow::Result<Box<dyn Communicator>> {
-    Ok(Box::new(dlc::comm::mpi::Mpi::start()?))
+fn start(_: usize) -> anyhow::Result<(Job, Box<dyn Communicator>)> {
+    let comm = dlc::comm::mpi::Mpi::start()?;
+    Ok((comm.job(), Box::new(comm)))
 }
 
 #[cfg(not(feature = "mpi"))]
-fn start(ranks: usize) -> anyhow::Result<Box<dyn Communicator>> {
+fn start(ranks: usize) -> anyhow::Result<(Job, Box<dyn Communicator>)> {
     // Each would train the whole by itself, and all would write the same files.
     Err(wrong_input(format!(
         "this `dlc` was built without MPI, but {ranks} of it were started together; build it with `--features mpi`"
     )))
 }
 
+/// Which rank this is, and where, for messages.
+pub(super) fn place(comm: &dyn Communicator) -> String {
+    let (rank, ranks) = (comm.rank(), comm.ranks());
+    match comm.host(rank) {
+        Some(host) => format!("rank {rank} of {ranks} on {host}"),
+        None => format!("rank {rank} of {ranks}"),
+    }
+}
+
 /// Ends a command of a rank. When it failed, the others, who would wait for it for ever, are ended with it, once its message is out.
-pub(super) fn end(rank: usize, result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+pub(super) fn end(place: &str, result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     #[cfg(feature = "mpi")]
     if let Err(error) = &result {
-        let error = format!("rank {rank}: {error:#}");
-        eprintln!("error: {error}");
+        eprintln!("error: {place}: {error:#}");
         dlc::comm::mpi::abort(i32::from(super::FAILED));
     }
-    let _ = rank;
+    let _ = place;
     result
 }
 

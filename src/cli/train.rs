@@ -56,17 +56,18 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
-    if let Some(comm) = ranks::join()? {
-        // The network outlives the message about a failure: with it goes this rank's transport.
-        let (rank, mut net) = (comm.rank(), None);
+pub(super) fn run(mut args: Args) -> anyhow::Result<Outcome> {
+    if let Some((_job, comm)) = ranks::join()? {
+        let place = ranks::place(&*comm);
+        let rank = comm.rank();
+        args.run.share_threads(comm.sharers());
         let model = if rank == 0 { args.model.open() } else { args.model.open_quietly() };
-        let outcome = model.and_then(|model| train(&args, &model, Some(comm), &mut net));
-        return ranks::end(rank, outcome);
+        let outcome = model.and_then(|model| train(&args, &model, Some(comm)));
+        return ranks::end(&place, outcome);
     }
     let model = args.model.open()?;
     match model.elaborated().program.settings.replicas {
-        1 => train(&args, &model, None, &mut None),
+        1 => train(&args, &model, None),
         replicas => side_by_side(args, &model, replicas as usize),
     }
 }
@@ -78,10 +79,9 @@ fn side_by_side(mut args: Args, model: &Model, replicas: usize) -> anyhow::Resul
     std::thread::scope(|scope| {
         let mut ends = dlc::comm::threads(replicas).into_iter();
         let first = ends.next().map(|end| Box::new(end) as Box<dyn Communicator>);
-        let others: Vec<_> = ends
-            .map(|end| scope.spawn(move || train(args, model, Some(Box::new(end)), &mut None)))
-            .collect();
-        let mut outcomes = vec![train(args, model, first, &mut None)];
+        let others: Vec<_> =
+            ends.map(|end| scope.spawn(move || train(args, model, Some(Box::new(end))))).collect();
+        let mut outcomes = vec![train(args, model, first)];
         for other in others {
             outcomes.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
@@ -93,7 +93,6 @@ fn train(
     args: &Args,
     model: &Model,
     comm: Option<Box<dyn Communicator>>,
-    place: &mut Option<Net>,
 ) -> anyhow::Result<Outcome> {
     // One rank speaks and writes; the others only compute.
     let speaks = comm.as_ref().is_none_or(|comm| comm.rank() == 0);
@@ -101,7 +100,7 @@ fn train(
     let settings = &model.elaborated().program.settings;
     let seed_of_text = settings.seed.and_then(|seed| u32::try_from(seed).ok());
     let seed = args.seed.or(seed_of_text).unwrap_or(0);
-    let net = place.insert(args.run.compile_rank(model, seed, comm)?);
+    let net = &mut args.run.compile_rank(model, seed, comm)?;
     let mut config = FitConfig {
         batch: net.batch(),
         length: length(args, model),

@@ -12,6 +12,7 @@ use dlc_grammar::ast::ItemKind;
 use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, parse_part, std_files, std_used};
 use dlc_ir::graph::{Graph, NodeId, Op};
 use dlc_passes::autodiff;
+use dlc_passes::fuse;
 use dlc_passes::pass::{PassCx, PassManager, PassOptions};
 use dlc_passes::pipeline::TO_FROZEN;
 use dlc_passes::split_batch;
@@ -632,12 +633,13 @@ pub fn rank_summaries(
         let part = Part { parts: ranks, number };
         let graph =
             split_batch::run(train.clone(), part, &PassCx::default()).map_err(DriverError::from)?;
+        let program = fuse::run(&graph, batch).map_err(DriverError::from)?;
         let blocks = blocks(shards, ranks).expect("the pass has cut them");
         let block = blocks[number as usize];
         Ok(RankSummary {
             shards: (block.first, block.count, shards),
             examples: split_batch::largest_part(batch, shards, block),
-            traffic: split_batch::traffic(&graph),
+            traffic: split_batch::traffic(&graph, &program),
         })
     };
     (0..ranks).map(summary).collect()

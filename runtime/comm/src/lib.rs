@@ -1,8 +1,9 @@
 //! Transports between the ranks of a run. A rank is a thread of this process or a process of its own; what it computes does not depend on it.
 //!
-//! [`Communicator`] is all that the rest of the runtime knows: one operation, in which every rank gives every other rank some bytes.
+//! [`Communicator`] is all that the rest of the runtime knows: an exchange, in which every rank gives every other rank some bytes. It is
+//! begun as soon as what is given is there, and ended where what is taken is needed; between the two the rank computes.
 //! [`threads`] makes ranks of one process; the feature `mpi` adds those that `mpirun` starts.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod error;
 mod local;
@@ -16,9 +17,18 @@ pub use traffic::{Counted, Traffic};
 
 use std::fmt::Debug;
 
+/// What a rank gives in an exchange, and room for what it takes: a message for each rank. Those of the rank itself are not sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// `given[q]` goes to rank q.
+    pub given: Vec<Vec<u8>>,
+    /// `taken[q]` comes from rank q. Both sides know the lengths.
+    pub taken: Vec<Vec<u8>>,
+}
+
 /// One rank's end of a transport.
 ///
-/// Calls come from one thread at a time; all ranks make the same calls in the same order.
+/// Calls come from one thread, that which made it where the transport says so; all ranks begin the same exchanges in the same order.
 pub trait Communicator: Debug + Send + Sync {
     /// Which rank this is, from 0.
     fn rank(&self) -> usize;
@@ -26,12 +36,42 @@ pub trait Communicator: Debug + Send + Sync {
     /// How many ranks there are.
     fn ranks(&self) -> usize;
 
-    /// Gives `given[q]` to rank q and fills `taken[q]` with what rank q gives; entries of the rank itself are left alone. Both sides know
-    /// the lengths.
+    /// How many ranks, this one among them, compute on the processors that this one may use.
+    fn sharers(&self) -> usize;
+
+    /// Learns how many threads each rank computes with: a wait keeps a processor busy only where one is left over.
+    fn settle(&mut self, threads: usize);
+
+    /// The host of a rank, for messages; `None` where all are threads of one process.
+    fn host(&self, rank: usize) -> Option<&str>;
+
+    /// Begins an exchange. Several may be under way, told apart by small numbers; the transport keeps the messages until
+    /// [`Communicator::finish`] gives them back.
+    ///
+    /// # Errors
+    /// When the transport fails.
+    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError>;
+
+    /// Moves along what is under way, without waiting. Some transports move nothing between calls.
+    ///
+    /// # Errors
+    /// When the transport fails.
+    fn progress(&mut self) -> Result<(), CommError>;
+
+    /// Waits for the end of an exchange that was begun.
     ///
     /// # Errors
     /// When another rank is gone, or gives something of another length.
-    fn exchange(&mut self, given: &[Vec<u8>], taken: &mut [Vec<u8>]) -> Result<(), CommError>;
+    fn finish(&mut self, number: usize) -> Result<Messages, CommError>;
+
+    /// Begins an exchange and waits for its end.
+    ///
+    /// # Errors
+    /// As the two.
+    fn exchange(&mut self, messages: Messages) -> Result<Messages, CommError> {
+        self.begin(0, messages)?;
+        self.finish(0)
+    }
 }
 
 /// How many ranks a launcher has started together with this process, as the environment tells it; `None` without a launcher.

@@ -2,10 +2,9 @@
 //!
 //! A rank that is dropped is gone; whoever waits for it is told. Messages that it sent before stay.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{CommError, Communicator};
+use crate::{CommError, Communicator, Messages};
 
 /// A rank's end of a transport between threads.
 #[derive(Debug)]
@@ -13,6 +12,8 @@ pub struct Local {
     rank: usize,
     ranks: usize,
     shared: Arc<Shared>,
+    /// Exchanges that are under way, with their numbers.
+    begun: Vec<(usize, Messages)>,
 }
 
 #[derive(Debug)]
@@ -23,16 +24,17 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// What rank `from` has sent to rank `to` and it has not yet taken, at `from * ranks + to`.
-    boxes: Vec<VecDeque<Vec<u8>>>,
+    /// What rank `from` has sent to rank `to` and it has not yet taken, oldest first, at `from * ranks + to`.
+    boxes: Vec<Vec<(usize, Vec<u8>)>>,
     gone: Vec<bool>,
 }
 
 /// The ends of a transport between `ranks` threads, in order of their ranks.
 pub fn threads(ranks: usize) -> Vec<Local> {
-    let state = State { boxes: vec![VecDeque::new(); ranks * ranks], gone: vec![false; ranks] };
+    let state = State { boxes: vec![Vec::new(); ranks * ranks], gone: vec![false; ranks] };
     let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-    (0..ranks).map(|rank| Local { rank, ranks, shared: Arc::clone(&shared) }).collect()
+    let end = |rank| Local { rank, ranks, shared: Arc::clone(&shared), begun: Vec::new() };
+    (0..ranks).map(end).collect()
 }
 
 impl Shared {
@@ -51,30 +53,55 @@ impl Communicator for Local {
         self.ranks
     }
 
-    fn exchange(&mut self, given: &[Vec<u8>], taken: &mut [Vec<u8>]) -> Result<(), CommError> {
-        let others = || (0..self.ranks).filter(|&rank| rank != self.rank);
+    fn sharers(&self) -> usize {
+        self.ranks
+    }
+
+    /// A wait never keeps a processor busy here.
+    fn settle(&mut self, _: usize) {}
+
+    fn host(&self, _: usize) -> Option<&str> {
+        None
+    }
+
+    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError> {
         let mut state = self.shared.lock();
-        for to in others() {
-            state.boxes[self.rank * self.ranks + to].push_back(given[to].clone());
+        for to in (0..self.ranks).filter(|&rank| rank != self.rank) {
+            let message = messages.given[to].clone();
+            state.boxes[self.rank * self.ranks + to].push((number, message));
         }
+        drop(state);
         self.shared.changed.notify_all();
-        for from in others() {
+        self.begun.push((number, messages));
+        Ok(())
+    }
+
+    fn progress(&mut self) -> Result<(), CommError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
+        let at = self.begun.iter().position(|(begun, _)| *begun == number);
+        let (_, mut messages) = self.begun.remove(at.expect("what is finished was begun"));
+        let mut state = self.shared.lock();
+        for from in (0..self.ranks).filter(|&rank| rank != self.rank) {
             let found = loop {
-                if let Some(found) = state.boxes[from * self.ranks + self.rank].pop_front() {
-                    break found;
+                let letters = &mut state.boxes[from * self.ranks + self.rank];
+                if let Some(at) = letters.iter().position(|(sent, _)| *sent == number) {
+                    break letters.remove(at).1;
                 }
                 if state.gone[from] {
                     return Err(CommError::Lost { rank: from, ranks: self.ranks });
                 }
                 state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
-            let (expected, found_len) = (taken[from].len(), found.len());
+            let (expected, found_len) = (messages.taken[from].len(), found.len());
             if expected != found_len {
                 return Err(CommError::Length { rank: from, expected, found: found_len });
             }
-            taken[from].copy_from_slice(&found);
+            messages.taken[from].copy_from_slice(&found);
         }
-        Ok(())
+        Ok(messages)
     }
 }
 
@@ -89,6 +116,10 @@ impl Drop for Local {
 mod tests {
     use super::*;
 
+    fn message(given: Vec<Vec<u8>>, taken: Vec<Vec<u8>>) -> Messages {
+        Messages { given, taken }
+    }
+
     #[test]
     fn every_rank_gets_what_every_other_gives_it() {
         let ends: Vec<Local> = threads(3);
@@ -98,13 +129,18 @@ mod tests {
                 .map(|mut end| {
                     scope.spawn(move || {
                         let mut all = Vec::new();
-                        for round in 0..100_u8 {
-                            let from = end.rank() as u8;
-                            let given: Vec<Vec<u8>> =
-                                (0..3).map(|to| vec![round, from, to]).collect();
-                            let mut taken = vec![vec![0; 3]; 3];
-                            end.exchange(&given, &mut taken).expect("all ranks are there");
-                            all.push(taken.concat());
+                        let from = end.rank() as u8;
+                        // Two exchanges are under way at a time and end in the other order.
+                        for round in (0..100_u8).step_by(2) {
+                            for number in [0, 1] {
+                                let given =
+                                    (0..3).map(|to| vec![round + number, from, to]).collect();
+                                end.begin(number.into(), message(given, vec![vec![0; 3]; 3]))
+                                    .expect("all ranks are there");
+                            }
+                            let newer = end.finish(1).expect("all ranks are there").taken.concat();
+                            all.push(end.finish(0).expect("all ranks are there").taken.concat());
+                            all.push(newer);
                         }
                         all
                     })
@@ -113,6 +149,7 @@ mod tests {
             handles.into_iter().map(|handle| handle.join().expect("no panic")).collect()
         });
         for (rank, rounds) in found.iter().enumerate() {
+            assert_eq!(rounds.len(), 100);
             for (round, taken) in rounds.iter().enumerate() {
                 for from in (0..3).filter(|&from| from != rank) {
                     let expected = [round as u8, from as u8, rank as u8];
@@ -127,7 +164,7 @@ mod tests {
         let mut ends = threads(2);
         drop(ends.pop());
         let mut first = ends.pop().expect("two were made");
-        let lost = first.exchange(&[vec![], vec![1]], &mut [vec![], vec![0]]);
+        let lost = first.exchange(message(vec![vec![], vec![1]], vec![vec![], vec![0]]));
         assert_eq!(lost, Err(CommError::Lost { rank: 1, ranks: 2 }));
     }
 
@@ -137,10 +174,10 @@ mod tests {
         let mut second = ends.pop().expect("two were made");
         let mut first = ends.pop().expect("two were made");
         let other = std::thread::spawn(move || {
-            second.exchange(&[vec![1, 2, 3], vec![]], &mut [vec![0], vec![]])
+            second.exchange(message(vec![vec![1, 2, 3], vec![]], vec![vec![0], vec![]]))
         });
-        let found = first.exchange(&[vec![], vec![1]], &mut [vec![], vec![0; 2]]);
+        let found = first.exchange(message(vec![vec![], vec![1]], vec![vec![], vec![0; 2]]));
         assert_eq!(found, Err(CommError::Length { rank: 1, expected: 2, found: 3 }));
-        assert_eq!(other.join().expect("no panic"), Ok(()));
+        assert_eq!(other.join().expect("no panic").map(|all| all.taken[0].clone()), Ok(vec![1]));
     }
 }

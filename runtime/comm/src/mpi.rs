@@ -1,22 +1,84 @@
 //! Ranks that are processes, started by `mpirun`.
 //!
-//! MPI is asked for [`Threading::Funneled`]: the thread that calls [`Mpi::start`] makes all exchanges, between the segments of a step.
+//! MPI is asked for [`Threading::Funneled`]: the thread that calls [`Mpi::start`] makes all calls, between the segments of a step.
+//! Messages of an exchange belong to the transport while MPI may touch them: a rank gives its vectors away and gets them back.
+#![allow(
+    unsafe_code,
+    reason = "requests that outlive a call have no safe form whose buffers are not borrowed as long"
+)]
 
 use mpi::Threading;
-use mpi::environment::Universe;
-use mpi::request::WaitGuard;
+use mpi::environment::{Universe, processor_name};
+use mpi::ffi;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator as _, Destination, Source};
+use mpi::traits::Communicator as _;
+use std::ffi::c_int;
 use std::fmt;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::Duration;
 
-use crate::{CommError, Communicator};
+use crate::{CommError, Communicator, Messages};
 
-/// The end of a rank that is a process. Dropped, it ends this process's part in MPI.
+/// Bytes in which a rank tells the others where it is.
+const CARD: usize = 512;
+
+/// How often a rank that shares its processors lets others run before it sleeps, and for how long.
+const YIELDS: u32 = 64;
+const SLEEP: Duration = Duration::from_micros(50);
+
+/// This process's part in MPI. The last of its holders ends it, which waits for the other ranks: whoever must end the job because of a
+/// failure holds it until the job is ended.
+pub struct Job {
+    _universe: Universe,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Job {
+    /// The others wait for this rank: one that panics ends them all.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            abort(101);
+        }
+    }
+}
+
+/// The end of a rank that is a process.
 pub struct Mpi {
-    universe: Universe,
+    job: Arc<Job>,
+    /// The only one that calls MPI.
+    thread: ThreadId,
     rank: usize,
     ranks: usize,
+    hosts: Vec<String>,
+    sharers: usize,
+    /// Whether a wait may keep a processor busy that another rank or thread needs.
+    spins: bool,
+    /// By their numbers.
+    under_way: Vec<Option<UnderWay>>,
 }
+
+/// An exchange that MPI works on.
+struct UnderWay {
+    messages: Messages,
+    /// Receives from the other ranks in order, then sends.
+    requests: Vec<ffi::MPI_Request>,
+    statuses: Vec<MaybeUninit<ffi::MPI_Status>>,
+    /// Whether all requests are complete, and the statuses those of their ends.
+    done: bool,
+}
+
+// SAFETY: requests are handles of MPI. They are used by the thread that started MPI alone: every method that touches them compares
+// `thread` first, and none of them takes `&self`. `another_thread_is_refused` would fail otherwise.
+unsafe impl Send for UnderWay {}
+// SAFETY: as above.
+unsafe impl Sync for UnderWay {}
 
 impl fmt::Debug for Mpi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,7 +92,6 @@ impl Mpi {
     /// # Errors
     /// When it was started before, or the library cannot be called from a program with threads.
     pub fn start() -> Result<Self, CommError> {
-        let transport = |message: &str| CommError::Transport { message: message.to_owned() };
         let (universe, found) = mpi::initialize_with_threading(Threading::Funneled)
             .ok_or_else(|| transport("MPI was started before"))?;
         if found < Threading::Funneled {
@@ -38,22 +99,155 @@ impl Mpi {
         }
         let world = universe.world();
         let (rank, ranks) = (world.rank() as usize, world.size() as usize);
-        Ok(Mpi { universe, rank, ranks })
+        let mut started = Mpi {
+            job: Arc::new(Job { _universe: universe }),
+            thread: std::thread::current().id(),
+            rank,
+            ranks,
+            hosts: Vec::new(),
+            sharers: 1,
+            spins: false,
+            under_way: Vec::new(),
+        };
+        started.meet()?;
+        Ok(started)
+    }
+
+    /// This process's part in MPI.
+    pub fn job(&self) -> Arc<Job> {
+        Arc::clone(&self.job)
+    }
+
+    /// Learns where the other ranks are.
+    fn meet(&mut self) -> Result<(), CommError> {
+        let host = processor_name().map_err(|error| transport(&error.to_string()))?;
+        let mut own = format!("{host}\n{}", allowed_processors()).into_bytes();
+        own.resize(CARD, 0);
+        let given = vec![own.clone(); self.ranks];
+        let mut cards =
+            self.exchange(Messages { given, taken: vec![vec![0; CARD]; self.ranks] })?.taken;
+        cards[self.rank].copy_from_slice(&own);
+        self.sharers = cards.iter().filter(|card| **card == own).count();
+        let host_of = |card: &Vec<u8>| {
+            let name = card.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            String::from_utf8_lossy(name).into_owned()
+        };
+        self.hosts = cards.iter().map(host_of).collect();
+        Ok(())
+    }
+
+    /// The other ranks, in the order of an exchange's requests.
+    fn others(&self) -> impl Iterator<Item = usize> + use<> {
+        let own = self.rank;
+        (0..self.ranks).filter(move |&rank| rank != own)
+    }
+
+    fn check_thread(&self) -> Result<(), CommError> {
+        match std::thread::current().id() == self.thread {
+            true => Ok(()),
+            false => Err(transport("MPI is called by another thread than the one that started it")),
+        }
     }
 }
 
+/// What the MPI library calls itself, on one line. It need not be started.
+pub fn library() -> String {
+    let version = mpi::environment::library_version().unwrap_or_default();
+    version.split([',', '\n', '\0']).next().unwrap_or_default().trim().to_owned()
+}
+
+/// The processors that this process may use, as the kernel lists them; empty where it does not tell.
+fn allowed_processors() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("Cpus_allowed:"));
+    line.unwrap_or_default().to_owned()
+}
+
+fn transport(message: &str) -> CommError {
+    CommError::Transport { message: message.to_owned() }
+}
+
 impl Drop for Mpi {
-    /// The end of MPI waits for all ranks, and they wait for this one: a rank that panics ends them all.
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            abort(101);
-        }
+        // MPI may still write into the messages of an exchange that was not waited for.
+        self.under_way.drain(..).for_each(std::mem::forget);
     }
 }
 
 /// Ends all ranks of the job at once, with this exit status. For a rank that cannot go on: the others would wait for it.
 pub fn abort(status: i32) -> ! {
     SimpleCommunicator::world().abort(status)
+}
+
+impl UnderWay {
+    fn post(number: usize, mut messages: Messages, others: &[usize]) -> Result<Self, CommError> {
+        let too_much = |_| transport("a message has more bytes than MPI counts");
+        let tag = c_int::try_from(number).map_err(too_much)?;
+        let mut requests = Vec::with_capacity(2 * others.len());
+        // SAFETY: a constant of the library, set before MPI is started.
+        let (bytes, world) = unsafe { (ffi::RSMPI_UINT8_T, ffi::RSMPI_COMM_WORLD) };
+        for &from in others {
+            let message = &mut messages.taken[from];
+            let len = c_int::try_from(message.len()).map_err(too_much)?;
+            let mut request = MaybeUninit::uninit();
+            // SAFETY: MPI writes at most `len` bytes into the vector's memory, which neither moves nor is touched nor freed before the
+            // request is complete: the vector stays in `UnderWay`, from which it comes out in `finish` alone, and `Drop` of `Mpi` leaks
+            // what is still under way. On success the request is initialised; MPI ends the job otherwise. `tests/mpirun.rs` compares
+            // what arrives.
+            requests.push(unsafe {
+                let to = message.as_mut_ptr().cast();
+                ffi::MPI_Irecv(to, len, bytes, from as c_int, tag, world, request.as_mut_ptr());
+                request.assume_init()
+            });
+        }
+        for &to in others {
+            let message = &messages.given[to];
+            let len = c_int::try_from(message.len()).map_err(too_much)?;
+            let mut request = MaybeUninit::uninit();
+            // SAFETY: as above; MPI only reads.
+            requests.push(unsafe {
+                let from = message.as_ptr().cast();
+                ffi::MPI_Isend(from, len, bytes, to as c_int, tag, world, request.as_mut_ptr());
+                request.assume_init()
+            });
+        }
+        let statuses = requests.iter().map(|_| MaybeUninit::uninit()).collect();
+        Ok(UnderWay { messages, requests, statuses, done: false })
+    }
+
+    /// Whether all of it is done. Moves along whatever else is under way.
+    fn test(&mut self) -> bool {
+        if self.done {
+            return true;
+        }
+        let mut done = 0;
+        // SAFETY: as many live requests as said, which only a success changes, and as many statuses, which it fills.
+        unsafe {
+            ffi::MPI_Testall(
+                self.requests.len() as c_int,
+                self.requests.as_mut_ptr(),
+                &mut done,
+                self.statuses.as_mut_ptr().cast(),
+            );
+        }
+        self.done = done != 0;
+        self.done
+    }
+
+    /// Compares the bytes that came from each rank with those expected, once all is done.
+    fn check_lengths(&self, others: impl Iterator<Item = usize>) -> Result<(), CommError> {
+        assert!(self.done, "statuses are those of ended requests");
+        for (rank, status) in others.zip(&self.statuses) {
+            let mut found = 0;
+            // SAFETY: receives come first in the list, and `done` says that their statuses were filled.
+            unsafe { ffi::MPI_Get_count(status.as_ptr(), ffi::RSMPI_UINT8_T, &mut found) };
+            let (expected, found) = (self.messages.taken[rank].len(), found as usize);
+            if expected != found {
+                return Err(CommError::Length { rank, expected, found });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Communicator for Mpi {
@@ -65,23 +259,52 @@ impl Communicator for Mpi {
         self.ranks
     }
 
-    fn exchange(&mut self, given: &[Vec<u8>], taken: &mut [Vec<u8>]) -> Result<(), CommError> {
-        let world = self.universe.world();
-        let own = self.rank;
-        mpi::request::scope(|scope| {
-            // Guards wait when they are dropped, all receives being under way before the first wait.
-            let mut guards = Vec::with_capacity(2 * self.ranks);
-            for (from, message) in taken.iter_mut().enumerate().filter(|(from, _)| *from != own) {
-                let process = world.process_at_rank(from as i32);
-                guards
-                    .push(WaitGuard::from(process.immediate_receive_into(scope, &mut message[..])));
-            }
-            let mut sent = Vec::with_capacity(self.ranks);
-            for (to, message) in given.iter().enumerate().filter(|(to, _)| *to != own) {
-                let process = world.process_at_rank(to as i32);
-                sent.push(WaitGuard::from(process.immediate_send(scope, &message[..])));
-            }
-        });
+    fn sharers(&self) -> usize {
+        self.sharers
+    }
+
+    fn settle(&mut self, threads: usize) {
+        // The number of processors in the affinity mask, or fewer by a quota.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        self.spins = threads.saturating_mul(self.sharers) <= processors;
+    }
+
+    fn host(&self, rank: usize) -> Option<&str> {
+        self.hosts.get(rank).map(String::as_str)
+    }
+
+    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError> {
+        self.check_thread()?;
+        let others: Vec<usize> = self.others().collect();
+        if self.under_way.len() <= number {
+            self.under_way.resize_with(number + 1, || None);
+        }
+        self.under_way[number] = Some(UnderWay::post(number, messages, &others)?);
         Ok(())
+    }
+
+    fn progress(&mut self) -> Result<(), CommError> {
+        self.check_thread()?;
+        if let Some(under_way) = self.under_way.iter_mut().flatten().next() {
+            under_way.test();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
+        self.check_thread()?;
+        let under_way = self.under_way[number].as_mut().expect("what is finished was begun");
+        let mut waited = 0_u32;
+        while !under_way.test() {
+            waited = waited.saturating_add(1);
+            match (self.spins, waited > YIELDS) {
+                (true, _) => std::hint::spin_loop(),
+                (false, false) => std::thread::yield_now(),
+                (false, true) => std::thread::sleep(SLEEP),
+            }
+        }
+        let done = self.under_way[number].take().expect("tested above");
+        done.check_lengths(self.others())?;
+        Ok(done.messages)
     }
 }

@@ -1,6 +1,6 @@
 //! Counting what a rank sends.
 
-use crate::{CommError, Communicator};
+use crate::{CommError, Communicator, Messages};
 
 /// What a rank has sent to others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,12 +39,32 @@ impl Communicator for Counted {
         self.inner.ranks()
     }
 
-    fn exchange(&mut self, given: &[Vec<u8>], taken: &mut [Vec<u8>]) -> Result<(), CommError> {
+    fn sharers(&self) -> usize {
+        self.inner.sharers()
+    }
+
+    fn settle(&mut self, threads: usize) {
+        self.inner.settle(threads);
+    }
+
+    fn host(&self, rank: usize) -> Option<&str> {
+        self.inner.host(rank)
+    }
+
+    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError> {
         let own = self.rank();
-        for (_, message) in given.iter().enumerate().filter(|(to, _)| *to != own) {
+        for (_, message) in messages.given.iter().enumerate().filter(|(to, _)| *to != own) {
             self.traffic.messages += 1;
             self.traffic.bytes += message.len() as u64;
         }
-        self.inner.exchange(given, taken)
+        self.inner.begin(number, messages)
+    }
+
+    fn progress(&mut self) -> Result<(), CommError> {
+        self.inner.progress()
+    }
+
+    fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
+        self.inner.finish(number)
     }
 }

@@ -1,6 +1,7 @@
 //! A table of examples: named columns, in memory or mapped from files.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlc_abi::ElemType;
 use dlc_exec::FileMap;
@@ -253,6 +254,8 @@ pub struct Dataset {
     /// Which examples of the columns these are, in order; `None` for all of them.
     selection: Option<Arc<[u32]>>,
     n_examples: usize,
+    /// Rows read of all columns together; clones share the count.
+    rows_read: Arc<AtomicU64>,
 }
 
 impl Dataset {
@@ -299,7 +302,13 @@ impl Dataset {
                 examples: n_examples,
             });
         }
-        Ok(Dataset { name: dataset(), columns: columns.into(), selection: None, n_examples })
+        Ok(Dataset {
+            name: dataset(),
+            columns: columns.into(),
+            selection: None,
+            n_examples,
+            rows_read: Arc::default(),
+        })
     }
 
     /// Some of the examples, in the order given, as a data set that shares the values.
@@ -321,6 +330,7 @@ impl Dataset {
             columns: Arc::clone(&self.columns),
             selection: Some(selection),
             n_examples: examples.len(),
+            rows_read: Arc::default(),
         })
     }
 
@@ -349,6 +359,11 @@ impl Dataset {
             column: name.to_owned(),
             columns: self.columns.iter().map(|column| column.name.clone()).collect(),
         })
+    }
+
+    /// How many rows were read of all columns together, through this value and its clones. Each of several ranks reads its own alone.
+    pub fn rows_read(&self) -> u64 {
+        self.rows_read.load(Ordering::Relaxed)
     }
 
     /// Assembles a batch: writes the rows of `examples` of a column into `out`, one after the other, in that order.
@@ -383,6 +398,7 @@ impl Dataset {
         for (&example, row) in examples.iter().zip(out.chunks_exact_mut(row_len)) {
             T::copy_row(column, self.stored(example)? as usize, row);
         }
+        self.rows_read.fetch_add(examples.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 

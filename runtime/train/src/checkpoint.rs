@@ -170,7 +170,11 @@ impl Session {
             ("the model", header.model.clone(), self.model().to_owned()),
             ("the version of numerics", header.numerics.to_string(), NUMERICS_VERSION.to_string()),
             (CLASS, format!("{:?}", header.class), format!("{:?}", manifest.class)),
-            ("the number of shards", header.shards.to_string(), manifest.shards.to_string()),
+            (
+                "the number of shards",
+                header.shards.to_string(),
+                manifest.window_of.unwrap_or(manifest.shards).to_string(),
+            ),
             (
                 "the fingerprint of the model's text",
                 header.fingerprint.clone(),

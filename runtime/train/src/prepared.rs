@@ -39,6 +39,8 @@ pub(crate) struct Prepared {
     /// Which of [`RESERVED_INPUTS`] the program has.
     reserved: [bool; 3],
     exchanges: Exchanges,
+    /// Segments before which exchanges begin or end.
+    stops: Vec<usize>,
 }
 
 /// Inputs that callers give to a program.
@@ -110,7 +112,8 @@ impl Prepared {
             Some(ranks) => Exchanges::of(manifest, ranks.ranks())?,
             None => Exchanges::default(),
         };
-        Ok(Prepared { workspace, inputs: data_inputs(program), reserved, exchanges })
+        let stops = exchanges.stops();
+        Ok(Prepared { workspace, inputs: data_inputs(program), reserved, exchanges, stops })
     }
 
     pub fn max_batch(&self) -> usize {
@@ -130,11 +133,17 @@ impl Prepared {
         self.set_clock(own, clock)?;
         self.workspace.set_input(WINDOW_INPUT, own, &ranks.window(batch)?)?;
         let mut next = 0;
-        for place in 0..self.exchanges.n_places() {
-            let before = self.exchanges.before(place);
-            self.workspace.run(memory.again(), own, gang, next..before)?;
-            self.exchanges.run(place, &mut self.workspace, ranks)?;
-            next = before;
+        for at in 0..self.stops.len() {
+            let stop = self.stops[at];
+            // Segment by segment, so that what is under way moves along between any two.
+            while next < stop {
+                self.workspace.run(memory.again(), own, gang, next..next + 1)?;
+                next += 1;
+                if next < stop {
+                    ranks.progress()?;
+                }
+            }
+            self.exchanges.stop_before(stop, &mut self.workspace, ranks)?;
         }
         let end = self.workspace.program().all_segments().end;
         self.workspace.run(memory, own, gang, next..end)?;

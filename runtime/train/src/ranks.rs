@@ -1,7 +1,7 @@
 //! A session as one of several ranks: its place in each batch, and the values it exchanges with the others in the middle of a step.
 
 use dlc_abi::{BufferRole, ExchangeDesc, ExchangeKind, Manifest};
-use dlc_comm::{Communicator, Counted, Traffic};
+use dlc_comm::{Communicator, Counted, Messages, Traffic};
 use dlc_exec::Workspace;
 use std::ops::Range;
 
@@ -41,8 +41,10 @@ pub(crate) struct Ranks {
 }
 
 impl Ranks {
-    pub fn new(comm: Box<dyn Communicator>, block: ShardBlock) -> Self {
-        Ranks { comm: Counted::new(comm), block, wish: false, agreed: false }
+    pub fn new(comm: Box<dyn Communicator>, block: ShardBlock, threads: usize) -> Self {
+        let mut comm = Counted::new(comm);
+        comm.settle(threads);
+        Ranks { comm, block, wish: false, agreed: false }
     }
 
     pub fn block(&self) -> ShardBlock {
@@ -57,9 +59,22 @@ impl Ranks {
         self.comm.ranks()
     }
 
+    /// Ranks that compute on the processors of this one.
+    pub fn sharers(&self) -> usize {
+        self.comm.sharers()
+    }
+
     pub fn agree_to_stop(&mut self, wish: bool) -> bool {
         self.wish |= wish;
         self.agreed
+    }
+
+    /// Moves messages along that are under way.
+    ///
+    /// # Errors
+    /// When the transport fails.
+    pub fn progress(&mut self) -> Result<(), TrainError> {
+        Ok(self.comm.progress()?)
     }
 
     pub fn traffic(&self) -> Traffic {
@@ -79,20 +94,22 @@ impl Ranks {
     }
 }
 
-/// The exchanges of a program, gathered where they are due: one message to each other rank at each place.
+/// The exchanges of a program, gathered to one message to each other rank where they are due together.
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges {
     places: Vec<Place>,
 }
 
-/// Exchanges that take place before the same segment.
+/// Exchanges that begin after one segment and end before another.
 #[derive(Debug)]
 struct Place {
-    before: usize,
+    /// The segment before which they begin.
+    begin: usize,
+    /// The segment before which they end, the same or a later one.
+    end: usize,
     exchanges: Vec<Sized>,
-    /// Bytes to and from each rank: a row of each exchange, then a byte that tells whether the rank wants the run to stop.
-    given: Vec<Vec<u8>>,
-    taken: Vec<Vec<u8>>,
+    /// To and from each rank: a row of each exchange, then a byte that tells whether the rank wants the run to stop.
+    messages: Messages,
 }
 
 /// An exchange with the bytes of a row of what is taken.
@@ -120,54 +137,66 @@ impl Exchanges {
             }
             let elements: i64 = taken.shape[1..].iter().map(|dim| dim.at(0)).product();
             let row = elements as usize * taken.elem.size();
-            let at = match places.iter().position(|place| place.before == desc.before) {
-                Some(at) => at,
-                None => {
-                    places.push(Place {
-                        before: desc.before,
-                        exchanges: Vec::new(),
-                        given: vec![vec![0]; ranks],
-                        taken: vec![vec![0]; ranks],
-                    });
-                    places.len() - 1
-                }
-            };
+            let (begin, end) = ((desc.after + 1).min(desc.before), desc.before);
+            let at = places.iter().position(|place| (place.begin, place.end) == (begin, end));
+            let at = at.unwrap_or_else(|| {
+                let empty = vec![vec![0]; ranks];
+                let messages = Messages { given: empty.clone(), taken: empty };
+                places.push(Place { begin, end, exchanges: Vec::new(), messages });
+                places.len() - 1
+            });
             let place = &mut places[at];
             place.exchanges.push(Sized { desc: desc.clone(), row });
-            for message in place.given.iter_mut().chain(&mut place.taken) {
+            let Messages { given, taken } = &mut place.messages;
+            for message in given.iter_mut().chain(taken) {
                 message.resize(message.len() + row, 0);
             }
         }
-        places.sort_by_key(|place| place.before);
         Ok(Exchanges { places })
     }
 
-    /// How many places there are.
-    pub fn n_places(&self) -> usize {
-        self.places.len()
+    /// The segments before which exchanges begin or end, ascending.
+    pub fn stops(&self) -> Vec<usize> {
+        let mut stops: Vec<usize> =
+            self.places.iter().flat_map(|place| [place.begin, place.end]).collect();
+        stops.sort_unstable();
+        stops.dedup();
+        stops
     }
 
-    /// The segment before which a place comes.
-    pub fn before(&self, place: usize) -> usize {
-        self.places[place].before
-    }
-
-    /// Makes the exchanges of a place.
+    /// Begins and ends the exchanges that are due before a segment. What is complete goes out before anything is waited for.
     ///
     /// # Errors
     /// When another rank is gone.
-    pub fn run(
+    pub fn stop_before(
         &mut self,
-        place: usize,
+        segment: usize,
         workspace: &mut Workspace,
         ranks: &mut Ranks,
     ) -> Result<(), TrainError> {
-        let Place { exchanges, given, taken, .. } = &mut self.places[place];
-        let own = ranks.comm.rank();
+        for (number, place) in self.places.iter_mut().enumerate() {
+            if place.begin == segment {
+                place.give(workspace, ranks.wish);
+                ranks.comm.begin(number, std::mem::take(&mut place.messages))?;
+            }
+        }
+        for (number, place) in self.places.iter_mut().enumerate() {
+            if place.end == segment {
+                place.messages = ranks.comm.finish(number)?;
+                ranks.agreed = place.take(workspace, ranks.comm.rank());
+            }
+        }
+        ranks.progress()
+    }
+}
+
+impl Place {
+    /// Writes what this rank gives into its messages.
+    fn give(&mut self, workspace: &Workspace, wish: bool) {
         let mut offset = 0;
-        for Sized { desc, row } in &*exchanges {
+        for Sized { desc, row } in &self.exchanges {
             let from = workspace.message(desc.from);
-            for (rank, message) in given.iter_mut().enumerate() {
+            for (rank, message) in self.messages.given.iter_mut().enumerate() {
                 let source = match desc.kind {
                     ExchangeKind::AllGather => &from[..*row],
                     ExchangeKind::AllToAll => &from[rank * row..(rank + 1) * row],
@@ -176,21 +205,24 @@ impl Exchanges {
             }
             offset += row;
         }
-        for message in &mut *given {
-            message[offset] = u8::from(ranks.wish);
+        for message in &mut self.messages.given {
+            message[offset] = u8::from(wish);
         }
-        ranks.comm.exchange(given, taken)?;
+    }
+
+    /// Reads what this rank takes; whether some rank wants the run to stop.
+    fn take(&mut self, workspace: &mut Workspace, own: usize) -> bool {
+        let Messages { given, taken } = &mut self.messages;
         taken[own].copy_from_slice(&given[own]);
-        ranks.agreed = taken.iter().any(|message| message[offset] != 0);
         let mut offset = 0;
-        for Sized { desc, row } in &*exchanges {
+        for Sized { desc, row } in &self.exchanges {
             let to = workspace.message_mut(desc.to);
             for (rank, message) in taken.iter().enumerate() {
                 to[rank * row..(rank + 1) * row].copy_from_slice(&message[offset..offset + row]);
             }
             offset += row;
         }
-        Ok(())
+        taken.iter().any(|message| message[offset] != 0)
     }
 }
 

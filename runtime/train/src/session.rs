@@ -3,7 +3,7 @@
 use dlc_abi::Manifest;
 use dlc_comm::{Communicator, Traffic};
 use dlc_data::{BatchConfig, Batches, Dataset};
-use dlc_exec::{Access, FreeList, Gang, Memory, MemoryLayout, Persistent, Program};
+use dlc_exec::{Access, FreeList, Gang, GangConfig, Memory, MemoryLayout, Persistent, Program};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Session {
         comm: Box<dyn Communicator>,
         block: ShardBlock,
     ) -> Result<Self, TrainError> {
-        Self::with_ranks(programs, threads, Some(Ranks::new(comm, block)))
+        Self::with_ranks(programs, threads, Some(Ranks::new(comm, block, threads)))
     }
 
     fn with_ranks(
@@ -98,7 +98,8 @@ impl Session {
         threads: usize,
         ranks: Option<Ranks>,
     ) -> Result<Self, TrainError> {
-        let gang = Gang::new(threads)?;
+        let processes_on_host = ranks.as_ref().map_or(1, Ranks::sharers);
+        let gang = Gang::with_config(GangConfig { threads, processes_on_host })?;
         let manifests: Vec<&Manifest> =
             programs.all().map(|program| program.manifest().as_ref()).collect();
         let layout = MemoryLayout::of(&manifests)?;

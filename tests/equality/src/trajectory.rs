@@ -7,6 +7,7 @@ use dlc_abi::{Dim, ElemType};
 use dlc_driver::model::ModelGraphs;
 use dlc_driver::{Backends, Target, lower};
 use dlc_exec::{Gang, Placement};
+use dlc_harness::reference;
 use dlc_harness::rng::Rng;
 use dlc_ir::graph::{self, Data, Graph, InputRole, Op, Outputs, Tensor};
 use dlc_passes::vectorize::VectorProgram;
@@ -174,32 +175,20 @@ pub(crate) fn examples(rng: &mut Rng, graph: &Graph, batch: i64, leaves: &mut Le
             continue;
         }
         let shape: Vec<i64> = shape.iter().map(|dim| dim.at(batch)).collect();
-        let count = shape.iter().product::<i64>();
+        let count = shape.iter().product::<i64>() as usize;
         let data = match elem {
-            ElemType::I32 => Data::I32((0..count).map(|_| rng.below(10) as i32).collect()),
-            _ => {
-                let uniform = |bits: u64| (bits >> 40) as f32 / (1 << 24) as f32;
-                Data::F32((0..count).map(|_| uniform(rng.bits())).collect())
-            }
+            ElemType::I32 => Data::I32(reference::labels(rng, count)),
+            _ => Data::F32(reference::floats(rng, count)),
         };
         leaves.insert(name.to_owned(), Tensor::new(shape, data));
     }
 }
 
-/// FNV-1a of 128 bits (Fowler, Noll, Vo) over all parameters and states of f32, in the order in which the training graph reads them:
-/// the bytes of each name, then of each element, little-endian. Every NaN counts as 0x7fc00000.
+/// The hash of all parameters and states of f32, in the order in which the training graph reads them.
 pub(crate) fn hash(graph: &Graph, leaves: &Leaves) -> u128 {
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    let mut byte = |byte: u8| hash = (hash ^ u128::from(byte)).wrapping_mul(PRIME);
     let persistent = leaves_of(graph, InputRole::Param).chain(leaves_of(graph, InputRole::State));
-    for (name, _, _) in persistent {
-        let Data::F32(values) = &leaves[name].data else { continue };
-        name.bytes().for_each(&mut byte);
-        for value in values {
-            let bits = if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() };
-            bits.to_le_bytes().into_iter().for_each(&mut byte);
-        }
-    }
-    hash
+    reference::hash(persistent.filter_map(|(name, _, _)| match &leaves[name].data {
+        Data::F32(values) => Some((name, &values[..])),
+        _ => None,
+    }))
 }

@@ -4,6 +4,7 @@
 //! * [`kernel_gen`], [`kernel_case`], [`kernel_mutations`]: random kernels of vector IR with memory to run on, the comparison
 //!   of two executions, and ways to break them;
 //! * [`ulp`]: references of the transcendental functions and errors in units of the last place;
+//! * [`reference`](mod@reference): the runs of the table of reference hashes;
 //! * [`rng`]: the seeded generator that all random tests draw from.
 #![forbid(unsafe_code)]
 
@@ -13,5 +14,6 @@ pub mod graph_mutations;
 pub mod kernel_case;
 pub mod kernel_gen;
 pub mod kernel_mutations;
+pub mod reference;
 pub mod rng;
 pub mod ulp;

@@ -300,6 +300,17 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Messages that a part of a batch sends to each other part: exchanges between the same segments travel as one.
+    pub fn n_messages(&self) -> usize {
+        let mut places: Vec<(usize, usize)> =
+            self.exchanges.iter().map(|exchange| (exchange.after, exchange.before)).collect();
+        places.sort_unstable();
+        places.dedup();
+        places.len()
+    }
+}
+
 impl Phase {
     /// Extents of the space axes.
     pub fn space(&self) -> &[Dim] {

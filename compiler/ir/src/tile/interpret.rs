@@ -101,10 +101,14 @@ pub fn interpret_part(
 ) -> Result<TileOutputs, TileError> {
     let mut memory = Memory::new(program, leaves, batch)?;
     let mut order = seed;
+    let mut under_way: Vec<Option<Tensor>> = vec![None; program.exchanges.len()];
     for (at, segment) in program.segments.iter().enumerate() {
-        for due in program.exchanges.iter().filter(|exchange| exchange.before == at) {
+        for (due, sent) in program.exchanges.iter().zip(&mut under_way) {
+            if due.before != at {
+                continue;
+            }
+            let mut given = sent.take().expect("it begins after an earlier segment");
             // What is given may lie under another shape of as many elements.
-            let mut given = memory.tensor(due.from, batch);
             let row = usize::from(due.kind == ExchangeKind::AllGather);
             given.shape =
                 program.buffers[due.to].shape[row..].iter().map(|d| d.at(batch)).collect();
@@ -124,6 +128,11 @@ pub fn interpret_part(
                 for point in points_of_unit(phase, batch, unit) {
                     evaluator.run(&mut memory, &point)?;
                 }
+            }
+        }
+        for (begun, sent) in program.exchanges.iter().zip(&mut under_way) {
+            if begun.after == at {
+                *sent = Some(memory.tensor(begun.from, batch));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The laws of tile IR, all checked at once.
 
-use super::data::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program};
+use super::data::{Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program};
 use crate::affine::Affine;
 use crate::entity::EntityRef;
 use crate::graph::{Combine, Fill, OrderKind};
@@ -121,7 +121,25 @@ impl Checker<'_> {
             let ordered =
                 exchange.after < exchange.before && exchange.before <= program.segments.len();
             self.require(ordered, || "it ends after it begins, within the segments".into());
+            self.span(exchange);
         }
+    }
+
+    /// No segment writes what is given after it went out, or reads what is taken before it came in.
+    fn span(&mut self, exchange: &Exchange) {
+        let known = |id: &BufferId| self.program.buffers.get(*id).is_some();
+        let touches = |buffers: &mut dyn Iterator<Item = BufferId>, message: BufferId| {
+            buffers.filter(known).any(|buffer| self.program.memory_of(buffer) == message)
+        };
+        let (mut late, mut early) = (false, false);
+        for (at, segment) in self.program.segments.iter().enumerate() {
+            for phase in &segment.phases {
+                late |= at > exchange.after && touches(&mut phase.writes(), exchange.from);
+                early |= at < exchange.before && touches(&mut phase.reads(), exchange.to);
+            }
+        }
+        self.require(!late, || "what is given is written after it went out".into());
+        self.require(!early, || "what is taken is read before it came in".into());
     }
 
     /// Every read of a temporary or output follows a write of its memory.

@@ -16,8 +16,10 @@ use dlc_ir::tile::{
 use rustc_hash::FxHashMap;
 
 /// The place of a phase in a step. Segments are cut where it changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct When {
+    /// Whether it belongs to the update, which nothing else waits for: it comes when all sums of other stages are on their way.
+    pub update: bool,
     /// The longest chain of exchanges that lead to it: what parts of a batch exchange is there only after all that is given was computed.
     pub round: usize,
     /// Part of the step.
@@ -55,8 +57,6 @@ pub struct DraftExchange {
     pub from: BufferId,
     /// What is taken.
     pub to: BufferId,
-    /// The round of what is given.
-    pub round: usize,
 }
 
 /// A value in a buffer that becomes the new value of a leaf.
@@ -80,7 +80,10 @@ pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, Pa
         names: FxHashMap::default(),
     };
     let rounds = rounds(graph);
-    let when = |id: NodeId| When { round: rounds[id.index()], stage: graph.nodes[id].stage };
+    let when = |id: NodeId| {
+        let stage = graph.nodes[id].stage;
+        When { update: stage == Stage::Update, round: rounds[id.index()], stage }
+    };
     let mut phases = Vec::new();
     let mut exchanges = Vec::new();
     for (id, node) in graph.nodes.iter() {
@@ -98,7 +101,6 @@ pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, Pa
                     kind: exchange.kind,
                     from,
                     to: builder.buffer(id)?,
-                    round: when.round,
                 });
             }
             _ => phases.push(StagedPhase { when: when(id), phase: builder.phase_of(id)? }),
@@ -134,34 +136,44 @@ fn rounds(graph: &Graph) -> Vec<usize> {
     rounds
 }
 
+/// Bytes of messages to one other part that are worth a message of their own, so that they travel while the next ones are computed.
+const BUCKET_BYTES: i64 = 1 << 15;
+
 impl Draft {
-    /// Puts the phases into one segment a stage, and into more where values are exchanged between them.
+    /// Puts the phases into one segment a stage, and into more where values are exchanged between them: behind the phase that completes
+    /// what is given, and before the first one that needs what is taken.
     pub fn into_program(self, graph: &Graph, max_batch: i64) -> Program {
-        let mut segments: Vec<Segment> = Vec::new();
-        let mut rounds: Vec<usize> = Vec::new();
-        let mut last = None;
-        for StagedPhase { when, phase } in self.phases {
-            let (kind, suffix) = match when.stage {
-                Stage::Forward => (SegmentKind::Forward, "forward"),
-                Stage::Backward => (SegmentKind::Backward, "backward"),
-                Stage::Update => (SegmentKind::Update, "update"),
-            };
-            if last != Some(when) {
-                let round =
-                    if when.round == 0 { String::new() } else { format!(".{}", when.round) };
-                let name = format!("{}.{suffix}{round}", graph.name);
-                segments.push(Segment { name, kind, phases: Vec::new() });
-                rounds.push(when.round);
+        let spans = self.spans();
+        let mut cuts: Vec<usize> =
+            spans.iter().flat_map(|span| [span.after, span.before]).collect();
+        cuts.extend((1..self.phases.len()).filter(|&at| self.is_stage_end(at)));
+        cuts.push(0);
+        cuts.retain(|&at| at < self.phases.len());
+        cuts.sort_unstable();
+        cuts.dedup();
+        // The first segment that begins at a phase or behind it.
+        let segment_at = |phase: usize| cuts.partition_point(|&cut| cut < phase);
+        let exchanges: Vec<Exchange> = (self.exchanges.iter().zip(&spans))
+            .map(|(exchange, span)| {
+                let DraftExchange { kind, from, to } = *exchange;
+                let before = segment_at(span.before);
+                Exchange { kind, from, to, after: segment_at(span.after).saturating_sub(1), before }
+            })
+            .collect();
+        let mut segments: Vec<Segment> = Vec::with_capacity(cuts.len());
+        let mut pieces: FxHashMap<When, usize> = FxHashMap::default();
+        for (at, StagedPhase { when, phase }) in self.phases.into_iter().enumerate() {
+            if cuts.binary_search(&at).is_ok() {
+                let piece = pieces.entry(when).or_default();
+                *piece += 1;
+                segments.push(when.segment(&graph.name, *piece));
             }
-            last = Some(when);
-            segments.last_mut().expect("pushed above").phases.push(phase);
+            segments
+                .last_mut()
+                .expect("the first cut comes before the first phase")
+                .phases
+                .push(phase);
         }
-        let exchanges =
-            self.exchanges.into_iter().map(|DraftExchange { kind, from, to, round }| {
-                // All exchanges of a round take place together, so that each pair of parts has one message.
-                let before = rounds.partition_point(|&of_segment| of_segment <= round);
-                Exchange { kind, from, to, after: before.saturating_sub(1), before }
-            });
         Program {
             name: graph.name.clone(),
             shards: graph.shards,
@@ -170,9 +182,80 @@ impl Draft {
             max_batch,
             buffers: self.buffers,
             segments,
-            exchanges: exchanges.collect(),
+            exchanges,
             arena_bytes: 0,
         }
+    }
+
+    fn is_stage_end(&self, at: usize) -> bool {
+        self.phases[at].when != self.phases[at - 1].when
+    }
+
+    /// Between which phases each exchange takes place. Exchanges that are complete at about the same time make one message, which goes
+    /// when the last of them is complete, and is waited for when the first of them is needed.
+    fn spans(&self) -> Vec<Span> {
+        let owner = |mut buffer: BufferId| {
+            while let Some(alias) = self.buffers[buffer].alias_of {
+                buffer = alias;
+            }
+            buffer
+        };
+        let mut spans: Vec<Span> = (self.exchanges.iter())
+            .map(|exchange| {
+                let writes =
+                    |staged: &StagedPhase| staged.phase.writes().any(|b| owner(b) == exchange.from);
+                let reads =
+                    |staged: &StagedPhase| staged.phase.reads().any(|b| owner(b) == exchange.to);
+                let after = self.phases.iter().rposition(writes).map_or(0, |at| at + 1);
+                let before = self.phases.iter().position(reads).unwrap_or(self.phases.len());
+                Span { after, before }
+            })
+            .collect();
+        let mut order: Vec<usize> = (0..spans.len()).collect();
+        order.sort_by_key(|&at| spans[at].after);
+        let mut bucket: Vec<usize> = Vec::new();
+        let mut bytes = 0;
+        for (place, &at) in order.iter().enumerate() {
+            bucket.push(at);
+            let taken = &self.buffers[self.exchanges[at].to];
+            let row: i64 = taken.shape[1..].iter().map(|dim| dim.constant).product();
+            bytes += row * taken.elem.size() as i64;
+            let own = spans[at];
+            let next = order.get(place + 1).map(|&next| spans[next].after);
+            // A small bucket may wait for the next exchange unless something needs it earlier.
+            let needed = bucket.iter().map(|&at| spans[at].before).min().unwrap_or(own.before);
+            let waits = next.is_some_and(|next| {
+                let together = next == own.after;
+                together || (bytes < BUCKET_BYTES && next <= needed)
+            });
+            if !waits {
+                let whole = Span { after: own.after, before: needed };
+                bucket.drain(..).for_each(|at| spans[at] = whole);
+                bytes = 0;
+            }
+        }
+        spans
+    }
+}
+
+/// The phases between which an exchange takes place: it begins before phase `after` and ends before phase `before`.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    after: usize,
+    before: usize,
+}
+
+impl When {
+    /// An empty segment for a piece of the phases of this place.
+    fn segment(self, graph: &str, piece: usize) -> Segment {
+        let (kind, suffix) = match self.stage {
+            Stage::Forward => (SegmentKind::Forward, "forward"),
+            Stage::Backward => (SegmentKind::Backward, "backward"),
+            Stage::Update => (SegmentKind::Update, "update"),
+        };
+        let round = if self.round == 0 { String::new() } else { format!(".{}", self.round) };
+        let piece = if piece == 1 { String::new() } else { format!("+{piece}") };
+        Segment { name: format!("{graph}.{suffix}{round}{piece}"), kind, phases: Vec::new() }
     }
 }
 

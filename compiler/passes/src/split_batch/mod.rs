@@ -23,11 +23,11 @@ use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
 use dlc_abi::{Dim, ElemType, ExchangeKind};
 use dlc_ir::affine::Affine;
-use dlc_ir::entity::EntityRef;
 use dlc_ir::graph::{
     BinaryOp, Combine, Compare, Contract, Exchange, Fill, Graph, GraphBuilder, InputRole, Literal,
     Node, NodeId, Op, Origin, Stage, WINDOW_INPUT,
 };
+use dlc_ir::tile::Program;
 
 /// Sums of fewer elements go whole to every part: a message more costs as much as they do.
 const WHOLE: i64 = 256;
@@ -102,28 +102,21 @@ pub fn largest_part(batch: i64, shards: u32, block: Block) -> i64 {
 /// What a part sends in a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Messages: one to each other part for each link of the longest chain of exchanges.
+    /// Messages: one to each other part for the exchanges that begin and end between the same segments.
     pub messages: u64,
     /// Bytes of tensors in them.
     pub bytes: u64,
 }
 
-/// What the part of a graph sends in a step.
-pub fn traffic(graph: &Graph) -> Traffic {
+/// What the part of a graph sends in a step, cut into `program`.
+pub fn traffic(graph: &Graph, program: &Program) -> Traffic {
     let mut traffic = Traffic::default();
-    let mut rounds: Vec<u64> = Vec::with_capacity(graph.nodes.len());
     for node in graph.nodes.values() {
-        let operands = node.op.operands();
-        let before = operands.iter().map(|operand| rounds[operand.index()]).max().unwrap_or(0);
-        let Op::Exchange(exchange) = &node.op else {
-            rounds.push(before);
-            continue;
-        };
-        rounds.push(before + 1);
+        let Op::Exchange(exchange) = &node.op else { continue };
         let others = u64::from(exchange.parts) - 1;
         let row: i64 = node.shape[1..].iter().map(|dim| dim.constant).product();
         traffic.bytes += others * row as u64 * node.elem.size() as u64;
-        traffic.messages = traffic.messages.max((before + 1) * others);
+        traffic.messages = others * program.n_messages() as u64;
     }
     traffic
 }
