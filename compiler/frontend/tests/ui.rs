@@ -32,6 +32,7 @@ fn wrong_programs_are_explained() {
     let files = [
         "arguments.txt",
         "indices.txt",
+        "library.txt",
         "limits.txt",
         "names.txt",
         "shapes.txt",

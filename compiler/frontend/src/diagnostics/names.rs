@@ -85,6 +85,9 @@ pub(crate) fn not_a_function(name: &str, kind: DeclKind, span: Span) -> Diagnost
         DeclKind::Optimizer => {
             diagnostic.help(format!("name it in a `train` block: `optimizer = {name}(..)`"))
         }
+        DeclKind::Metric => {
+            diagnostic.help(format!("name it in a `train` block: `metric {name}(..)`"))
+        }
         _ => diagnostic,
     }
 }

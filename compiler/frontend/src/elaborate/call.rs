@@ -3,7 +3,7 @@
 use super::leaf::dims;
 use super::scope::NameLevel;
 use super::shape::{Role, is_literal};
-use super::{Applied, Elaborator, Frame};
+use super::{Applied, Elaborator, Frame, TotalMode};
 use crate::declarations::{DeclRef, nearest};
 use crate::diagnostics;
 use crate::value::{
@@ -149,6 +149,10 @@ impl Elaborator {
                         let name = self.layer_name(&decl.decl.name.name, label, binding.as_deref());
                         let path = self.level().join(&name);
                         self.call_decl(&decl, &given, piped, args, Some(&path), span)
+                    }
+                    DeclKind::Metric if self.totals == TotalMode::Outside => {
+                        let name = &decl.decl.name.name;
+                        Err(self.report(diagnostics::not_a_function(name, DeclKind::Metric, span)))
                     }
                     DeclKind::Fn | DeclKind::Loss | DeclKind::Metric | DeclKind::Schedule => {
                         self.call_decl(&decl, &given, piped, args, None, span)
@@ -581,6 +585,13 @@ impl Elaborator {
     fn run_wheres(&mut self, decl: &Decl, span: Span) -> Eval<()> {
         let mut failed = None;
         for clause in &decl.wheres {
+            // What a requirement forbids is not calculated with.
+            if let (Some(_), WhereKind::Define { target, .. }) = (failed, &clause.kind) {
+                if let WhereTarget::Name(name) | WhereTarget::Pack(name) = target {
+                    self.bind(&name.name, Value::Bad, None);
+                }
+                continue;
+            }
             let outcome = match &clause.kind {
                 WhereKind::Define { target: WhereTarget::Len(_), .. } => Ok(()),
                 WhereKind::Define { target: WhereTarget::Name(name), value } => self

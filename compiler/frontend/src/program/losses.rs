@@ -2,7 +2,7 @@
 
 use super::turns::{settings_in, steps};
 use crate::diagnostics;
-use crate::elaborate::Elaborator;
+use crate::elaborate::{Elaborator, TotalMode};
 use crate::value::{Cell, Eval, Tensor, Value};
 use dlc_abi::ElemType;
 use dlc_grammar::Span;
@@ -13,6 +13,8 @@ impl Elaborator {
     /// Lets, losses and metrics of the block; the sum of the losses, for each turn.
     pub(super) fn block(&mut self, train: &ast::Train) -> Eval<Vec<Tensor>> {
         let turns = steps(train).next().is_some();
+        // Only metrics have totals.
+        let totals = std::mem::replace(&mut self.totals, TotalMode::Outside);
         let mut sum: Option<Tensor> = None;
         let mut losses = Vec::new();
         let mut failed = None;
@@ -25,7 +27,12 @@ impl Elaborator {
                         Err(self.report(diagnostics::beside_steps(setting)))
                     }
                     SettingKey::Loss => self.add_loss(setting, &mut sum),
-                    SettingKey::Metric => self.metric(setting, &mut names).map(|_| ()),
+                    SettingKey::Metric => {
+                        self.totals = totals.clone();
+                        let outcome = self.metric(setting, &mut names).map(|_| ());
+                        self.totals = TotalMode::Outside;
+                        outcome
+                    }
                     SettingKey::Weight => {
                         let what = format!("`{}`", setting.key.word());
                         Err(self.report(diagnostics::not_supported(&what, setting.key_span)))
