@@ -4,8 +4,7 @@ use dlc_abi::NumericsClass;
 use dlc_comm::Communicator;
 use dlc_driver::Target;
 use dlc_driver::model::{
-    CompileOptions, Elaborated, ModelPrograms, Part, blocks, compile_model, elaborate_file,
-    elaborate_text,
+    CompileOptions, Elaborated, ModelPrograms, Part, compile_model, elaborate_file, elaborate_text,
 };
 use dlc_exec::{Program, available_threads};
 use dlc_train::{Programs, Session, ShardBlock, TrainError};
@@ -158,7 +157,7 @@ impl Model {
     /// The shards of a part; `None` when the model is not trained.
     fn block(&self, part: Part) -> Option<ShardBlock> {
         let shards = self.elaborated.program.train.as_ref()?.graph.shards;
-        let block = *blocks(shards, part.parts)?.get(part.number as usize)?;
+        let block = part.block(shards)?;
         Some(ShardBlock { first: block.first, count: block.count, of: shards })
     }
 }

@@ -13,15 +13,13 @@ use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, parse_part, std_files
 use dlc_ir::graph::{Graph, NodeId, Op};
 use dlc_passes::autodiff;
 use dlc_passes::fuse;
-use dlc_passes::pass::{PassCx, PassManager, PassOptions};
+use dlc_passes::pass::{PassCx, PassManager, PassOptions, side_by_side};
 use dlc_passes::pipeline::TO_FROZEN;
 use dlc_passes::split_batch;
 pub use dlc_passes::split_batch::Part;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-pub use dlc_passes::split_batch::blocks;
 
 /// Examples in a batch where neither the text nor the caller says how many.
 pub const DEFAULT_BATCH: usize = 32;
@@ -313,12 +311,9 @@ fn parse_library(files: &[FileId], places: &[Vec<Range<usize>>]) -> Vec<ast::Fil
         before <= total / 2
     });
     let (first, second) = parts.split_at(half);
-    std::thread::scope(|scope| {
-        let second = scope.spawn(|| parse_all(second));
-        let mut all = parse_all(first);
-        all.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        all
-    })
+    let (mut all, second) = side_by_side(|| parse_all(first), || parse_all(second));
+    all.extend(second);
+    all
 }
 
 /// Reads the files that a file uses, and the files these use, each once.
@@ -438,18 +433,6 @@ impl ModelGraphs {
         })
     }
 
-    /// The graphs of one part of each batch: of training and evaluation, which then have a window; the others are those of the whole.
-    ///
-    /// # Errors
-    /// When the model has no training, too few shards, or examples that depend on one another.
-    pub fn part(&self, part: Part) -> Result<Self, DriverError> {
-        let cut = |graph: &Option<Graph>| -> Result<Option<Graph>, DriverError> {
-            let split = |graph: &Graph| split_batch::run(graph.clone(), part, &PassCx::default());
-            Ok(graph.as_ref().map(split).transpose()?)
-        };
-        Ok(ModelGraphs { train: cut(&self.train)?, eval: cut(&self.eval)?, ..self.clone() })
-    }
-
     /// The graphs there are, in order.
     pub fn all(&self) -> impl Iterator<Item = &Graph> {
         let optional = [&self.train, &self.eval, &self.finish].into_iter().flatten();
@@ -493,10 +476,7 @@ pub fn compile_model(
         let eval = some(trains, &program.eval, work.part)?;
         Ok((init, eval, some(measures, &program.finish, None)?))
     };
-    let (inference, others) = std::thread::scope(|scope| {
-        let others = scope.spawn(others);
-        (inference(), others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
+    let (inference, others) = side_by_side(inference, others);
     let ((predict, inference), (init, eval, finish)) = (inference?, others?);
     let (train, step) = train.map_or((None, inference), |(train, step)| (Some(train), step));
     let made = [Some(&init), train.as_ref(), eval.as_ref(), finish.as_ref(), Some(&predict)];
@@ -601,8 +581,8 @@ impl Fingerprint {
 pub fn cut(frozen: Graph, part: Part, batch: i64) -> Result<(Graph, i64), DriverError> {
     let shards = frozen.shards;
     let graph = split_batch::run(frozen, part, &PassCx::default())?;
-    let blocks = blocks(shards, part.parts).expect("the pass has cut them");
-    Ok((graph, split_batch::largest_part(batch, shards, blocks[part.number as usize])))
+    let block = part.block(shards).expect("the pass has cut it");
+    Ok((graph, split_batch::largest_part(batch, shards, block)))
 }
 
 /// What one of several ranks has of each batch.
@@ -626,19 +606,17 @@ pub fn rank_summaries(
     ranks: u32,
 ) -> Result<Vec<RankSummary>, Failure> {
     let batch = batch_of(elaborated, batch)?;
-    let graphs = ModelGraphs::freeze(elaborated, false)?;
-    let Some(train) = &graphs.train else { return Ok(Vec::new()) };
+    let Some(joint) = joint_of(elaborated)? else { return Ok(Vec::new()) };
+    let train = freeze(joint, false)?;
     let shards = train.shards;
     let summary = |number: u32| {
         let part = Part { parts: ranks, number };
-        let graph =
-            split_batch::run(train.clone(), part, &PassCx::default()).map_err(DriverError::from)?;
+        let (graph, examples) = cut(train.clone(), part, batch)?;
         let program = fuse::run(&graph, batch).map_err(DriverError::from)?;
-        let blocks = blocks(shards, ranks).expect("the pass has cut them");
-        let block = blocks[number as usize];
+        let block = part.block(shards).expect("the pass has cut it");
         Ok(RankSummary {
             shards: (block.first, block.count, shards),
-            examples: split_batch::largest_part(batch, shards, block),
+            examples,
             traffic: split_batch::traffic(&graph, &program),
         })
     };

@@ -15,5 +15,5 @@ pub use context::{
 pub use loaded::LoadedProgram;
 pub use manifest::{
     BufferDesc, BufferRole, Dim, ElemType, ExchangeDesc, ExchangeKind, Manifest, NUMERICS_VERSION,
-    NumericsClass, SegmentDesc, SegmentKind,
+    NumericsClass, SegmentDesc, SegmentKind, WINDOW_INPUT,
 };

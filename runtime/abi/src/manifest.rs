@@ -130,6 +130,10 @@ pub enum SegmentKind {
     Update,
 }
 
+/// The input that tells a program of a part of a batch its place, `i32[3]`: examples of the whole batch, examples before the part,
+/// shards before it.
+pub const WINDOW_INPUT: &str = "@window";
+
 /// Who gets what in an exchange between the parts of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExchangeKind {
@@ -195,6 +199,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Into how many shards the whole batch is cut, whether the program works on all of it or on a part.
+    pub fn shards_of_batch(&self) -> u32 {
+        self.window_of.unwrap_or(self.shards)
+    }
+
     /// Index of the buffer of that name.
     pub fn buffer(&self, name: &str) -> Option<usize> {
         self.buffers.iter().position(|buffer| buffer.name == name)

@@ -285,7 +285,7 @@ impl Communicator for Mpi {
 
     fn progress(&mut self) -> Result<(), CommError> {
         self.check_thread()?;
-        if let Some(under_way) = self.under_way.iter_mut().flatten().next() {
+        if let Some(under_way) = self.under_way.iter_mut().flatten().find(|one| !one.done) {
             under_way.test();
         }
         Ok(())

@@ -123,7 +123,7 @@ impl Session {
             fingerprint: format!("{:016x}", self.programs().fingerprint),
             numerics: manifest.numerics,
             class: manifest.class,
-            shards: manifest.window_of.unwrap_or(manifest.shards),
+            shards: manifest.shards_of_batch(),
             seed: self.seed(),
             step: self.step(),
             steps_planned: self.steps_planned(),
@@ -173,7 +173,7 @@ impl Session {
             (
                 "the number of shards",
                 header.shards.to_string(),
-                manifest.window_of.unwrap_or(manifest.shards).to_string(),
+                manifest.shards_of_batch().to_string(),
             ),
             (
                 "the fingerprint of the model's text",

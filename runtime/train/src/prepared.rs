@@ -1,11 +1,11 @@
 //! A program with a workspace, its inputs checked and sorted into those that callers give and those that the session fills.
 
-use dlc_abi::{BufferRole, Dim, ElemType};
+use dlc_abi::{BufferRole, Dim, ElemType, WINDOW_INPUT};
 use dlc_exec::{Gang, MemoryLayout, Persistent, Program, Workspace, WorkspaceOptions};
 use std::sync::Arc;
 
 use crate::error::TrainError;
-use crate::ranks::{Exchanges, Ranks, WINDOW_INPUT};
+use crate::ranks::{Exchanges, Ranks};
 use crate::tensor::{Data, Tensor, TensorRef, Values};
 
 /// Inputs that the session fills by itself where a program has them, all i32 scalars: the number of the step from 1, the

@@ -7,9 +7,6 @@ use std::ops::Range;
 
 use crate::error::TrainError;
 
-/// The input that tells a program of a part its place: examples of the whole batch, examples before the part, shards before it.
-pub(crate) const WINDOW_INPUT: &str = "@window";
-
 /// A block of the shards of each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardBlock {
@@ -81,7 +78,7 @@ impl Ranks {
         self.comm.traffic()
     }
 
-    /// What [`WINDOW_INPUT`] holds for a batch.
+    /// What [`dlc_abi::WINDOW_INPUT`] holds for a batch.
     pub fn window(&self, batch: usize) -> Result<[i32; 3], TrainError> {
         let before = self.block.examples(batch).start;
         let value = |count: usize| {

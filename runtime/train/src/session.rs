@@ -192,7 +192,7 @@ impl Session {
 
     /// Which examples of a batch this session works on: all, or those of its rank.
     pub fn part_of(&self, batch: usize) -> Range<usize> {
-        self.ranks.as_ref().map_or(0..batch, |ranks| ranks.block().examples(batch))
+        part_of(&self.ranks, batch)
     }
 
     /// What this rank has sent to others so far; nothing when it is alone.
@@ -255,11 +255,7 @@ impl Session {
         let mut sums = Sums::of(eval.workspace.program())?;
         for _ in 0..batches.n_batches() {
             let examples = batches.next_batch().examples;
-            let part = match &self.ranks {
-                Some(ranks) => ranks.block().examples(examples.len()),
-                None => 0..examples.len(),
-            };
-            let own = &examples[part];
+            let own = &examples[part_of(&self.ranks, examples.len())];
             binding.fill(&eval.inputs, &mut eval.workspace, dataset, own)?;
             let memory = Persistent::Shared(&self.memory);
             match &mut self.ranks {
@@ -439,6 +435,11 @@ impl Session {
     pub(crate) fn no_program(&self, what: &'static str) -> TrainError {
         no_program(&self.programs, what)
     }
+}
+
+/// The places in a batch that are this process's own: all, or those of its rank.
+fn part_of(ranks: &Option<Ranks>, batch: usize) -> Range<usize> {
+    ranks.as_ref().map_or(0..batch, |ranks| ranks.block().examples(batch))
 }
 
 fn no_program(programs: &Programs, what: &'static str) -> TrainError {

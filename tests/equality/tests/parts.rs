@@ -1,14 +1,14 @@
 //! Steps of a batch in parts, in the interpreters: graphs and tile programs of parts that run together give the bits of the whole.
 
+use dlc_abi::WINDOW_INPUT;
 use dlc_driver::lower;
-use dlc_driver::model::{ModelGraphs, Part, blocks, elaborate_text};
+use dlc_driver::model::{ModelGraphs, elaborate_text};
 use dlc_harness::rng::Rng;
-use dlc_ir::graph::{
-    self, Data, Exchange, ExchangeKind, Graph, InputRole, Op, Tensor, WINDOW_INPUT,
-};
+use dlc_ir::graph::{self, Data, Exchange, ExchangeKind, Graph, InputRole, Op, Tensor};
 use dlc_ir::target::{Isa, TargetDesc};
 use dlc_ir::tile;
-use dlc_passes::split_batch::Block;
+use dlc_passes::pass::PassCx;
+use dlc_passes::split_batch::{self, Block, Part, blocks};
 use indexmap::IndexMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -187,7 +187,8 @@ fn all_parts(
     std::thread::scope(|scope| {
         let start = |(end, block): (End, &Block)| {
             let part = Part { parts, number: end.number as u32 };
-            let graph = graphs.part(part).expect("it can be cut").train.expect("it trains");
+            let whole = graphs.train.clone().expect("it trains");
+            let graph = split_batch::run(whole, part, &PassCx::default()).expect("it can be cut");
             graph.verify().expect("the part is lawful");
             let cut = |shard: u32| batch * i64::from(shard) / 8;
             let (from, to) = (cut(block.first), cut(block.first + block.count));

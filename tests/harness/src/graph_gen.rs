@@ -148,6 +148,24 @@ fn count(shape: &[Dim]) -> i64 {
     shape.iter().map(|dim| dim.at(LARGEST_BATCH)).product()
 }
 
+/// The shape and the subscripts of one element along `axis` for each example: of the example's own row where the first axis
+/// is the batch, and of every row otherwise.
+fn one_of_each_example(from: &[Dim], axis: usize) -> (Vec<Dim>, Vec<Affine>) {
+    let mut shape = vec![Dim::batch()];
+    let mut subs = Vec::new();
+    for (at, &dim) in from.iter().enumerate() {
+        if at == axis {
+            subs.push(Affine::constant(0));
+        } else if at == 0 && dim == Dim::batch() {
+            subs.push(Affine::axis(0));
+        } else {
+            subs.push(Affine::axis(shape.len()));
+            shape.push(dim);
+        }
+    }
+    (shape, subs)
+}
+
 fn fixed(extent: i64) -> Dim {
     Dim::fixed(extent)
 }
@@ -514,19 +532,7 @@ impl Maker<'_> {
             }
             return self.b.take_rows(x, label);
         }
-        // One element of each example, or of each row of a parameter for each example.
-        let mut shape = vec![Dim::batch()];
-        let mut subs = Vec::new();
-        for (at, &dim) in from.iter().enumerate() {
-            if at == axis {
-                subs.push(Affine::constant(0));
-            } else if at == 0 && dim == Dim::batch() {
-                subs.push(Affine::axis(0));
-            } else {
-                subs.push(Affine::axis(shape.len()));
-                shape.push(dim);
-            }
-        }
+        let (shape, subs) = one_of_each_example(&from, axis);
         if count(&shape) > LARGEST_TENSOR {
             return self.unary();
         }

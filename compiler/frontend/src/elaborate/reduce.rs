@@ -248,17 +248,20 @@ impl Elaborator {
         let reduced: Vec<usize> = axes.iter().copied().filter(|axis| free.contains(axis)).collect();
         let free: Vec<usize> = free.into_iter().filter(|axis| !axes.contains(axis)).collect();
         let space: Vec<usize> = free.iter().chain(&reduced).copied().collect();
-        let reads = reads
-            .into_iter()
-            .map(|read| Read {
-                value: read.node,
-                subs: Self::renumber(&read.subs, &space),
-                fill: read.fill,
-            })
-            .collect();
+        let reads = Self::reads_over(reads, &space);
         let dims = self.axis_dims(space.iter().copied());
         let node = self.build().contract(Contract::normal(combine, dims, free.len(), reads));
         self.dense(node, &free)
+    }
+
+    /// Reads in a contraction whose space has these axes, in this order.
+    pub(super) fn reads_over(reads: Vec<CellRead>, space: &[usize]) -> Vec<Read> {
+        let placed = |read: CellRead| Read {
+            value: read.node,
+            subs: Self::renumber(&read.subs, space),
+            fill: read.fill,
+        };
+        reads.into_iter().map(placed).collect()
     }
 
     /// How many truth values hold: an integer, added up as floats, in which counts are exact up to 2^24.

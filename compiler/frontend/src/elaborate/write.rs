@@ -16,7 +16,7 @@ use dlc_grammar::ast::{
 use dlc_ir::Dim;
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::EntityRef;
-use dlc_ir::graph::{Combine, Contract, Guard, NodeId, Read};
+use dlc_ir::graph::{Combine, Contract, Guard, NodeId};
 
 impl Elaborator {
     /// The tensor of these extents to which all points of `each` have added their terms, from zero.
@@ -153,14 +153,7 @@ impl Elaborator {
         }
         self.check_size(shape, span)?;
         let reads = self.product_reads(&term, elem);
-        let reads = reads
-            .into_iter()
-            .map(|read| Read {
-                value: read.node,
-                subs: Self::renumber(&read.subs, &axes),
-                fill: read.fill,
-            })
-            .collect();
+        let reads = Self::reads_over(reads, &axes);
         let place = |sub: &Affine| Self::renumber(std::slice::from_ref(sub), &axes).remove(0);
         let contract = Contract {
             out: out.iter().map(place).collect(),

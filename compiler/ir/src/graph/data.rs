@@ -402,10 +402,6 @@ pub struct Output {
     pub value: NodeId,
 }
 
-/// The data leaf of a graph over a part of a batch: an `i32[3]` of the examples of the whole batch, the examples before the part, and the
-/// shards before the part.
-pub const WINDOW_INPUT: &str = "@window";
-
 /// A program over tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
@@ -414,7 +410,7 @@ pub struct Graph {
     /// Into how many shards sums over the batch are cut; a power of two.
     pub shards: u32,
     /// For a graph that works on a part of the batch, an aligned block of its shards: into how many shards the whole batch is cut. `shards`
-    /// and every extent then speak of the part, whose place the leaf [`WINDOW_INPUT`] tells.
+    /// and every extent then speak of the part, whose place the leaf [`dlc_abi::WINDOW_INPUT`] tells.
     pub window_of: Option<u32>,
     /// Rounding family.
     pub class: NumericsClass,

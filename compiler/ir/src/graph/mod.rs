@@ -66,7 +66,7 @@ pub use build::{GraphBuilder, number_literal};
 pub use data::{
     BinaryOp, Combine, Compare, Congruence, Contract, Exchange, Fill, Gather, Graph, Guard,
     InputRole, Literal, Node, NodeId, Op, Order, OrderKind, Origin, Output, OutputKind, Read,
-    Stage, UnaryOp, WINDOW_INPUT,
+    Stage, UnaryOp,
 };
 pub use dlc_abi::ExchangeKind;
 pub use elementwise::fold_constant;

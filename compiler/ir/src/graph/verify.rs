@@ -4,11 +4,11 @@
 //! those that hold once a graph is frozen. A graph that verifies can be printed, interpreted and lowered without a
 //! further check of its form.
 
-use super::data::{Graph, InputRole, Node, NodeId, Op, OutputKind, WINDOW_INPUT};
+use super::data::{Graph, InputRole, Node, NodeId, Op, OutputKind};
 use super::infer::{self, Problem, shape_text};
 use super::ops::elem_name;
 use crate::layout::{Layout, PhysicalAxis};
-use dlc_abi::{Dim, ElemType};
+use dlc_abi::{Dim, ElemType, WINDOW_INPUT};
 use rustc_hash::FxHashMap;
 use std::fmt;
 

@@ -3,11 +3,9 @@
 use crate::affine::Affine;
 use crate::entity;
 use crate::entity::IndexVec;
-use crate::graph::{
-    BinaryOp, Combine, Compare, Fill, Guard, Literal, Order, UnaryOp, WINDOW_INPUT,
-};
+use crate::graph::{BinaryOp, Combine, Compare, Fill, Guard, Literal, Order, UnaryOp};
 use crate::layout::Layout;
-use dlc_abi::{BufferRole, Dim, ElemType, ExchangeKind, NumericsClass, SegmentKind};
+use dlc_abi::{BufferRole, Dim, ElemType, ExchangeKind, NumericsClass, SegmentKind, WINDOW_INPUT};
 
 entity!(
     /// A buffer of a program.

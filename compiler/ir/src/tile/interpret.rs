@@ -266,7 +266,7 @@ impl<'a> Memory<'a> {
         Tensor::new(shape, data_of(buffer.elem, &bits))
     }
 
-    /// For a part of a batch: its place as [`crate::graph::WINDOW_INPUT`] tells it, and the shards of the whole batch.
+    /// For a part of a batch: its place as [`dlc_abi::WINDOW_INPUT`] tells it, and the shards of the whole batch.
     pub(super) fn window(&self) -> Option<([i64; 3], i64)> {
         let of = i64::from(self.program.window_of?);
         let elements = &self.elements[self.program.window()?];

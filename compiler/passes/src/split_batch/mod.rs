@@ -21,11 +21,11 @@ mod examples;
 
 use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
-use dlc_abi::{Dim, ElemType, ExchangeKind};
+use dlc_abi::{Dim, ElemType, ExchangeKind, WINDOW_INPUT};
 use dlc_ir::affine::Affine;
 use dlc_ir::graph::{
     BinaryOp, Combine, Compare, Contract, Exchange, Fill, Graph, GraphBuilder, InputRole, Literal,
-    Node, NodeId, Op, Origin, Stage, WINDOW_INPUT,
+    Node, NodeId, Op, Origin, Stage, number_literal,
 };
 use dlc_ir::tile::Program;
 
@@ -39,6 +39,13 @@ pub struct Part {
     pub parts: u32,
     /// Which one this is, from 0.
     pub number: u32,
+}
+
+impl Part {
+    /// Its block of so many shards; `None` when there are too few or no such part.
+    pub fn block(self, shards: u32) -> Option<Block> {
+        blocks(shards, self.parts)?.get(self.number as usize).copied()
+    }
 }
 
 /// Why a step cannot be cut into parts.
@@ -318,13 +325,9 @@ fn resized(g: &mut GraphBuilder<'_>, vector: NodeId, extent: i64) -> NodeId {
     if found == extent {
         return vector;
     }
-    let zero = match g.elem(vector) {
-        ElemType::F32 | ElemType::F64 | ElemType::Bf16 | ElemType::F16 => Literal::Float(0.0),
-        ElemType::I32 | ElemType::I64 | ElemType::U8 | ElemType::I8 => Literal::Int(0),
-        ElemType::Bool => Literal::Bool(false),
-    };
-    let fill = if extent > found { Fill::Value(zero) } else { Fill::InRange };
     let elem = g.elem(vector);
+    let zero = number_literal(0.0, elem);
+    let fill = if extent > found { Fill::Value(zero) } else { Fill::InRange };
     let op = Op::View { operand: vector, subs: vec![Affine::axis(0)], fill };
     g.node(op, elem, vec![Dim::fixed(extent)])
 }

@@ -15,7 +15,7 @@ mod stack;
 mod sweep;
 
 use crate::access::Walk;
-use crate::pass::PassError;
+use crate::pass::{PassError, side_by_side};
 use dlc_abi::{BufferDesc, BufferRole, ExchangeDesc, Manifest, NUMERICS_VERSION, SegmentDesc};
 use dlc_ir::entity::EntityRef;
 use dlc_ir::target::TargetDesc;
@@ -114,12 +114,9 @@ fn kernels(
         return build(&phases);
     }
     let (first, second) = phases.split_at(phases.len() / 2);
-    std::thread::scope(|scope| {
-        let second = scope.spawn(|| build(second));
-        let mut all = build(first);
-        all.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        all
-    })
+    let (mut all, second) = side_by_side(|| build(first), || build(second));
+    all.extend(second);
+    all
 }
 
 /// The function of the same content, or the new one.

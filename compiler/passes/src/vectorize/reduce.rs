@@ -16,7 +16,7 @@ const UNROLLED_TERMS: i64 = 8;
 /// Accumulations in an unrolled body.
 const UNROLLED_OPS: i64 = 100;
 
-/// The place of a part in its batch; see [`dlc_ir::graph::WINDOW_INPUT`].
+/// The place of a part in its batch; see [`dlc_abi::WINDOW_INPUT`].
 #[derive(Debug, Clone, Copy)]
 struct WindowVals {
     whole: Val,

@@ -1,6 +1,6 @@
 //! Steps over other element types: integers, truth values, double precision, and the ways between them.
 
-use super::{LARGEST_TENSOR, Maker, count, fixed};
+use super::{LARGEST_TENSOR, Maker, count, fixed, one_of_each_example};
 use dlc_abi::{Dim, ElemType};
 use dlc_ir::affine::Affine;
 use dlc_ir::graph::{
@@ -155,18 +155,7 @@ impl Maker<'_> {
                 let limit =
                     self.b.constant(Literal::Int(extent), ElemType::I32, vec![Dim::batch()]);
                 let index = self.b.binary(BinaryOp::Rem, label, limit);
-                let mut shape = vec![Dim::batch()];
-                let mut subs = Vec::new();
-                for (at, &dim) in from.iter().enumerate() {
-                    if at == axis {
-                        subs.push(Affine::constant(0));
-                    } else if at == 0 && dim == Dim::batch() {
-                        subs.push(Affine::axis(0));
-                    } else {
-                        subs.push(Affine::axis(shape.len()));
-                        shape.push(dim);
-                    }
-                }
+                let (shape, subs) = one_of_each_example(&from, axis);
                 if count(&shape) > LARGEST_TENSOR {
                     return x;
                 }

@@ -9,14 +9,14 @@ mod walk;
 
 pub use forward::{Forward, jvp};
 
-use super::data::{Exchange, Fill, Graph, Literal, Node, NodeId, Op, OutputKind, WINDOW_INPUT};
+use super::data::{Exchange, Fill, Graph, Literal, Node, NodeId, Op, OutputKind};
 use super::elementwise::{self, Dual, Element, NoValue, Number, Value, with_number};
 use super::infer::shape_text;
 use super::ops::elem_name;
 use super::tensor::Tensor;
 use super::verify::VerifyError;
 use crate::entity::IndexVec;
-use dlc_abi::ElemType;
+use dlc_abi::{ElemType, WINDOW_INPUT};
 use indexmap::IndexMap;
 use std::fmt;
 
