@@ -117,16 +117,15 @@ pub fn load(
     module: &Module,
     manifest: Arc<Manifest>,
     updates: bool,
-    kernel_backend: &dyn Backend,
-    driver_backend: &dyn Backend,
+    backend: &dyn Backend,
 ) -> Result<(LoadedProgram, Arc<JitCode>), CodegenError> {
-    let code = compile_jit(module, kernel_backend, driver_backend)?;
+    let code = compile_jit(module, backend)?;
     let segments = manifest
         .segments
         .iter()
         .map(|segment| {
             code.segment(&segment.symbol).ok_or_else(|| CodegenError::Bug {
-                backend: driver_backend.name(),
+                backend: backend.name(),
                 function: segment.symbol.clone(),
                 what: "the manifest names a segment that the module lacks".to_owned(),
             })
@@ -141,25 +140,18 @@ pub fn load(
     Ok((program, code))
 }
 
-/// Compiles a module into executable memory: kernels by `kernel_backend`, phases and segments by `driver_backend`.
-/// Functions that differ in their names only are compiled once.
+/// Compiles a module into executable memory. Functions that differ in their names only are compiled once.
 ///
 /// # Errors
 /// What the back ends refuse; of several refusals that of the first function. `Unsupported` also when this machine lacks
 /// instructions that a back end uses or refuses executable memory.
-pub fn compile_jit(
-    module: &Module,
-    kernel_backend: &dyn Backend,
-    driver_backend: &dyn Backend,
-) -> Result<Arc<JitCode>, CodegenError> {
-    for backend in [kernel_backend, driver_backend] {
-        if !backend.runs_here() {
-            return Err(refused(backend.name(), &"this processor lacks instructions it uses"));
-        }
+pub fn compile_jit(module: &Module, backend: &dyn Backend) -> Result<Arc<JitCode>, CodegenError> {
+    if !backend.runs_here() {
+        return Err(refused(backend.name(), &"this processor lacks instructions it uses"));
     }
     let start = Instant::now();
     let shared = Shared::of(module);
-    let (compiled, n_threads) = compile_all(&shared, kernel_backend, driver_backend)?;
+    let (compiled, n_threads) = compile_all(&shared, backend)?;
     let compile_time = start.elapsed();
     let start = Instant::now();
     let (jit, entries) = place(module, &shared, &compiled)?;
@@ -231,18 +223,10 @@ fn redirect(block: &mut Block, stand_ins: &IndexVec<FuncId, FuncId>) {
 /// Compiles every function; returns them in order and the number of threads used.
 pub(crate) fn compile_all(
     shared: &Shared,
-    kernel_backend: &dyn Backend,
-    driver_backend: &dyn Backend,
+    backend: &dyn Backend,
 ) -> Result<(Vec<Compiled>, usize), CodegenError> {
     let functions = &shared.module.functions;
-    let compile = |id: FuncId| {
-        let function = &functions[id];
-        let backend = match function.kind {
-            FunctionKind::Kernel => kernel_backend,
-            FunctionKind::Phase | FunctionKind::Segment => driver_backend,
-        };
-        backend.compile(&shared.module, function)
-    };
+    let compile = |id: FuncId| backend.compile(&shared.module, &functions[id]);
     let statements: Vec<usize> =
         functions.values().map(|function| count_statements(&function.body)).collect();
     let n_threads = if statements.iter().sum::<usize>() < MIN_STATEMENTS_FOR_THREADS {

@@ -1,11 +1,13 @@
 //! Code in memory: segments and barriers, sharing of equal functions, protection and release of memory.
 
+mod support;
+
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use dlc_abi::{BARRIER_OK, ErrorSlot, STATUS_BAD_INDEX, STATUS_CANCELLED, STATUS_OK, StepContext};
-use dlc_codegen::{CraneliftBackend, JitCode, compile_jit};
+use dlc_codegen::{Backend, CraneliftBackend, JitCode, compile_jit};
 use dlc_ir::vector::{
     Addr, Elem, Function, FunctionBuilder, FunctionKind, Inst, IntOp, IntWidth, Module, Stmt,
     Storage, Type, VecBinary,
@@ -62,7 +64,7 @@ fn two_phase_module() -> Module {
 
 fn jit(module: &Module) -> Arc<JitCode> {
     let backend = CraneliftBackend::host().unwrap();
-    compile_jit(module, &backend, &backend).unwrap()
+    compile_jit(module, &backend).unwrap()
 }
 
 /// What the barrier of the test sees.
@@ -100,7 +102,13 @@ fn run_step(code: &JitCode, y: &mut [f32], part: i64, answer: i32, slot_status: 
 
 #[test]
 fn segments_wait_and_report() {
-    let code = jit(&two_phase_module());
+    for backend in support::backends() {
+        waits_and_reports(backend.as_ref());
+    }
+}
+
+fn waits_and_reports(backend: &dyn Backend) {
+    let code = compile_jit(&two_phase_module(), backend).unwrap();
     let mut y = vec![0.5f32; 48];
     assert_eq!(run_step(&code, &mut y, 0, BARRIER_OK, 0), (STATUS_OK, 1));
     assert!(y.iter().all(|&value| value == 3.5), "{y:?}");
@@ -113,6 +121,50 @@ fn segments_wait_and_report() {
     // The status comes from the error slot.
     let bad = i64::from(STATUS_BAD_INDEX);
     assert_eq!(run_step(&code, &mut y, 1, BARRIER_OK, bad), (STATUS_BAD_INDEX, 2));
+}
+
+/// More values live across calls than a callee restores registers, in a loop, one of them carried.
+#[test]
+fn values_outlive_calls() {
+    const VALUES: usize = 20;
+    const ROUNDS: i64 = 3;
+    let mut module = Module::default();
+    let mut b = FunctionBuilder::new("put", FunctionKind::Kernel, 2);
+    let (addr, value) = (Addr::at(b.param(0)), b.param(1));
+    b.push(Stmt::IntStore { width: IntWidth::I64, addr, value });
+    let put = module.functions.push(b.finish());
+    let mut b = FunctionBuilder::new("phase", FunctionKind::Phase, 2 + VALUES);
+    let (out, rounds) = (b.param(0), b.param(1));
+    let values: Vec<_> = (0..VALUES).map(|at| b.param(2 + at)).collect();
+    let zero = b.int(0);
+    let total = b.for_loop(rounds, &[zero], |b, round, carried| {
+        let mut total = carried[0];
+        let offset = b.imul_const(round, 8 * VALUES as i64);
+        for (at, &value) in values.iter().enumerate() {
+            let to = b.iadd(out, offset);
+            let to = b.iadd_const(to, 8 * at as i64);
+            let value = b.iadd(value, round);
+            b.push(Stmt::Call { func: put, args: vec![to, value] });
+            total = b.iadd(total, value);
+        }
+        vec![total]
+    });
+    let end = b.iadd_const(out, 8 * VALUES as i64 * ROUNDS);
+    b.push(Stmt::Call { func: put, args: vec![end, total[0]] });
+    module.functions.push(b.finish());
+    let given: Vec<i64> = (0..VALUES as i64).map(|at| 1000 * at * at - 7).collect();
+    let mut expected: Vec<i64> =
+        (0..ROUNDS).flat_map(|round| given.iter().map(move |value| value + round)).collect();
+    expected.push(expected.iter().sum());
+    for backend in support::backends() {
+        let code = compile_jit(&module, backend.as_ref()).unwrap();
+        let mut found = vec![0i64; expected.len()];
+        let mut args = vec![found.as_mut_ptr() as i64, ROUNDS];
+        args.extend(&given);
+        // SAFETY: the phase writes `ROUNDS` times its number of values, and one more, which `found` has room for.
+        unsafe { code.kernel("phase").unwrap()(args.as_ptr()) };
+        assert_eq!(found, expected, "{}", backend.name());
+    }
 }
 
 #[test]
@@ -209,7 +261,7 @@ mod memory {
         module.functions.push(add_kernel("k", 1.0));
         let round = || {
             for _ in 0..1000 {
-                drop(compile_jit(&module, &backend, &backend).unwrap());
+                drop(compile_jit(&module, &backend).unwrap());
             }
         };
         round();

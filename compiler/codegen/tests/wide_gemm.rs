@@ -2,7 +2,7 @@
 
 mod support;
 
-use dlc_codegen::{Backend, CraneliftBackend, WideBackend, compile_jit, listing};
+use dlc_codegen::{Backend, WideBackend, compile_jit, listing};
 use dlc_ir::vector::{
     Addr, Elem, Function, FunctionBuilder, FunctionKind, Inst, Module, Storage, Type, Val,
 };
@@ -94,8 +94,7 @@ fn products_are_right_and_spilled_accumulators_too() {
     for (mr, nv) in [(1, 1), (6, 1), (4, 4), (9, 3)] {
         let mut module = Module::default();
         module.functions.push(gemm(mr, nv));
-        let driver = CraneliftBackend::host().unwrap();
-        let code = compile_jit(&module, &WideBackend::avx2(), &driver).unwrap();
+        let code = compile_jit(&module, &WideBackend::avx2()).unwrap();
         let value = |i: usize| ((i * 7919 % 257) as f32 - 128.0) / 64.0;
         let a: Vec<f32> = (0..terms * mr).map(value).collect();
         let b: Vec<f32> = (0..terms * nv * 16).map(|i| value(i + 5)).collect();

@@ -1,4 +1,4 @@
-//! Which back end compiles kernels and which the drivers.
+//! Which back end compiles for which instructions.
 
 use crate::error::DriverError;
 use dlc_codegen::{Backend, CraneliftBackend, WideBackend};
@@ -12,14 +12,6 @@ pub enum Target {
     Avx2,
     /// 512-bit vectors (x86-64-v4).
     Avx512,
-}
-
-/// The back ends of a target.
-pub struct Backends {
-    /// For kernels.
-    pub kernels: Box<dyn Backend>,
-    /// For phases and segments.
-    pub drivers: Box<dyn Backend>,
 }
 
 impl Target {
@@ -74,23 +66,20 @@ impl Target {
         Ok(self)
     }
 
-    /// The back ends that compile for it.
+    /// The back end that compiles for it.
     ///
     /// # Errors
     /// If Cranelift does not know this machine's architecture.
-    pub fn backends(self) -> Result<Backends, DriverError> {
-        let drivers: Box<dyn Backend> = Box::new(CraneliftBackend::host()?);
-        let kernels: Box<dyn Backend> = match self {
+    pub fn backend(self) -> Result<Box<dyn Backend>, DriverError> {
+        Ok(match self {
             Target::V128 => Box::new(CraneliftBackend::host()?),
             Target::Avx2 => Box::new(WideBackend::avx2()),
             Target::Avx512 => Box::new(WideBackend::avx512()),
-        };
-        Ok(Backends { kernels, drivers })
+        })
     }
 
     /// Whether this processor runs its code.
     pub fn runs_here(self) -> bool {
-        self.backends()
-            .is_ok_and(|backends| backends.kernels.runs_here() && backends.drivers.runs_here())
+        self.backend().is_ok_and(|backend| backend.runs_here())
     }
 }

@@ -9,7 +9,7 @@ pub mod model;
 pub mod peak;
 pub mod stages;
 
-pub use backend::{Backends, Target};
+pub use backend::Target;
 pub use dlc_codegen::JitStats;
 pub use dlc_passes::split_batch::SplitError;
 pub use error::DriverError;

@@ -50,15 +50,10 @@ pub fn to_vector(
 
 /// Compiles a frozen graph into executable memory.
 pub fn compile(graph: &Graph, max_batch: i64, target: Target) -> Result<Compiled, DriverError> {
-    let backends = target.backends()?;
-    let vector = to_vector(graph, max_batch, &backends.kernels.target())?;
+    let backend = target.backend()?;
+    let vector = to_vector(graph, max_batch, &backend.target())?;
     let manifest = Arc::new(vector.manifest);
-    let (program, code) = dlc_codegen::load(
-        &vector.module,
-        manifest,
-        vector.updates,
-        backends.kernels.as_ref(),
-        backends.drivers.as_ref(),
-    )?;
+    let (program, code) =
+        dlc_codegen::load(&vector.module, manifest, vector.updates, backend.as_ref())?;
     Ok(Compiled { program, code })
 }

@@ -38,8 +38,8 @@ pub struct Peak {
 /// # Errors
 /// When the back end refuses it.
 pub fn compile(target: Target) -> Result<Peak, DriverError> {
-    let backends = target.backends()?;
-    let desc = backends.kernels.target();
+    let backend = target.backend()?;
+    let desc = backend.target();
     let lanes = desc.lanes(4);
     let chains = match desc.isa {
         Isa::V128 | Isa::Avx2 => 12,
@@ -83,13 +83,7 @@ pub fn compile(target: Target) -> Result<Peak, DriverError> {
         arena_bytes: 0,
         scratch_bytes: 0,
     };
-    let (program, _) = dlc_codegen::load(
-        &module,
-        Arc::new(manifest),
-        false,
-        backends.kernels.as_ref(),
-        backends.drivers.as_ref(),
-    )?;
+    let (program, _) = dlc_codegen::load(&module, Arc::new(manifest), false, backend.as_ref())?;
     let flops_per_part = 2.0 * (lanes * chains * UNROLL) as f64 * ROUNDS as f64;
     Ok(Peak { program, flops_per_part })
 }

@@ -5,7 +5,6 @@ use crate::lower;
 use crate::model::{Elaborated, Failure, batch_of, cut, freeze, joint_graph};
 use dlc_codegen::listing;
 use dlc_ir::graph::Graph;
-use dlc_ir::vector::FunctionKind;
 use dlc_passes::split_batch;
 use std::fmt::Write as _;
 
@@ -92,8 +91,8 @@ fn graph_text(
     if stage == Stage::Frozen {
         return Ok(frozen.to_string());
     }
-    let backends = target.backends()?;
-    let desc = backends.kernels.target();
+    let backend = target.backend()?;
+    let desc = backend.target();
     if stage == Stage::Tile {
         return Ok(lower::to_tile(&frozen, batch, &desc)?.to_string());
     }
@@ -103,10 +102,6 @@ fn graph_text(
     }
     let mut text = String::new();
     for function in vector.module.functions.values() {
-        let backend = match function.kind {
-            FunctionKind::Kernel => &backends.kernels,
-            FunctionKind::Phase | FunctionKind::Segment => &backends.drivers,
-        };
         let compiled =
             backend.compile(&vector.module, function).map_err(crate::error::DriverError::from)?;
         let _ = writeln!(text, "{}: ; {}", function.name, backend.name());

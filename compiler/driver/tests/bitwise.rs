@@ -107,7 +107,7 @@ fn check(graph: &Graph, target: Target, placement: Placement) {
                     let tile = lower::to_tile(
                         graph,
                         MAX_BATCH,
-                        &target.backends().expect("it ran").kernels.target(),
+                        &target.backend().expect("it ran").target(),
                     );
                     panic!("{place}: `{name}` {difference}\n{}", tile.expect("it compiled"));
                 }

@@ -12,7 +12,7 @@ use dlc_ir::tile;
 fn phases_give_the_bits_of_the_graph_whatever_the_order_of_their_units() {
     for (name, graph) in cases() {
         for target in Target::ALL {
-            let desc = target.backends().expect("back ends can be made anywhere").kernels.target();
+            let desc = target.backend().expect("back ends can be made anywhere").target();
             let program = lower::to_tile(&graph, 5, &desc).expect("it lowers");
             if let Err(broken) = program.verify() {
                 panic!("{name} {}: {}\n{program}", target.name(), broken[0]);
@@ -39,7 +39,7 @@ fn phases_give_the_bits_of_the_graph_whatever_the_order_of_their_units() {
 fn a_phase_whose_units_depend_on_each_other_is_a_race() {
     let (_, graph) =
         cases().into_iter().find(|(name, _)| name == "optimizer.ir").expect("the case is there");
-    let desc = Target::V128.backends().expect("Cranelift knows this machine").kernels.target();
+    let desc = Target::V128.backend().expect("Cranelift knows this machine").target();
     let mut program = lower::to_tile(&graph, 5, &desc).expect("it lowers");
     // Without its barriers the update reads gradients that other units are still writing.
     for segment in &mut program.segments {

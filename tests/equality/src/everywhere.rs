@@ -5,7 +5,7 @@ use crate::schedules;
 use crate::vector::{self, Emulated};
 use dlc_codegen::object::Level;
 use dlc_codegen::{Backend, CodegenError, CraneliftBackend, CraneliftOptions};
-use dlc_driver::{Backends, Target, lower};
+use dlc_driver::{Target, lower};
 use dlc_exec::{Gang, Placement};
 use dlc_ir::graph::{self, Graph, Outputs, Tensor};
 use dlc_ir::tile;
@@ -113,8 +113,8 @@ fn stage(place: &str) -> &str {
 /// Gangs and back ends, made once for many graphs.
 pub struct Machines {
     gangs: Vec<Gang>,
-    backends: Vec<(Target, Backends)>,
-    without_fma: Backends,
+    backends: Vec<(Target, Box<dyn Backend>)>,
+    without_fma: CraneliftBackend,
 }
 
 /// How often what was run.
@@ -140,15 +140,13 @@ impl Counts {
     }
 }
 
-/// The back ends for 128-bit vectors without fused multiply-add, as level x86-64-v2 has it.
+/// The back end for 128-bit vectors without fused multiply-add, as level x86-64-v2 has it.
 ///
 /// # Errors
 /// When Cranelift does not know this machine.
-pub fn without_fma() -> Result<Backends, CodegenError> {
+pub fn without_fma() -> Result<CraneliftBackend, CodegenError> {
     let options = CraneliftOptions::for_objects(Level::V2);
-    let options = CraneliftOptions { position_independent: false, ..options };
-    let backend = || CraneliftBackend::new(options).map(|made| Box::new(made) as Box<dyn Backend>);
-    Ok(Backends { kernels: backend()?, drivers: backend()? })
+    CraneliftBackend::new(CraneliftOptions { position_independent: false, ..options })
 }
 
 /// The frozen form of a graph, with every pass verified and idempotent passes run twice.
@@ -172,18 +170,18 @@ impl Machines {
     pub fn new(threads: usize) -> Machines {
         let gangs = (1..=threads).map(|n| Gang::new(n).expect("threads can be had")).collect();
         let backends = Target::ALL
-            .map(|target| (target, target.backends().expect("Cranelift knows this machine")));
+            .map(|target| (target, target.backend().expect("Cranelift knows this machine")));
         let without_fma = without_fma().expect("Cranelift knows this machine");
         Machines { gangs, backends: backends.into(), without_fma }
     }
 
-    /// The name and the back ends of what a check is about.
-    fn machine(&self, check: &Check) -> (&'static str, &Backends) {
+    /// The name and the back end of what a check is about.
+    fn machine(&self, check: &Check) -> (&'static str, &dyn Backend) {
         if check.lacks_fma {
             return ("v128 without fma", &self.without_fma);
         }
         let found = self.backends.iter().find(|(known, _)| *known == check.target);
-        (check.target.name(), &found.expect("there are back ends for every target").1)
+        (check.target.name(), found.expect("there is a back end for every target").1.as_ref())
     }
 
     /// Compares a graph, frozen or not, with the graph interpreter in the given ways, for each of the batches. `leaves` gives a batch's
@@ -249,8 +247,8 @@ impl Machines {
         check: &Check,
         counts: &mut Counts,
     ) -> Result<(), Difference> {
-        let (name, backends) = self.machine(check);
-        let desc = backends.kernels.target();
+        let (name, backend) = self.machine(check);
+        let desc = backend.target();
         let place = format!("{name} tile");
         let reschedule = |program| match check.schedules {
             Some(seed) => schedules::at_random(program, seed),
@@ -291,9 +289,9 @@ impl Machines {
             }
         }
         if check.emulated {
-            emulate(&vector, backends.kernels.as_ref(), cases, name, counts)?;
+            emulate(&vector, backend, cases, name, counts)?;
         }
-        if !check.threads.is_empty() && backends.kernels.runs_here() {
+        if !check.threads.is_empty() && backend.runs_here() {
             self.native(&vector, cases, check, counts)?;
         }
         Ok(())
@@ -306,14 +304,13 @@ impl Machines {
         check: &Check,
         counts: &mut Counts,
     ) -> Result<(), Difference> {
-        let (name, backends) = self.machine(check);
+        let (name, backend) = self.machine(check);
         let placement = if check.guarded { Placement::Guarded } else { Placement::Heap };
         let (program, _) = dlc_codegen::load(
             &vector.module,
             Arc::new(vector.manifest.clone()),
             vector.updates,
-            backends.kernels.as_ref(),
-            backends.drivers.as_ref(),
+            backend,
         )
         .map_err(|error| Difference::failure(format!("{name} compile"), error))?;
         let loaded = Loaded::new(program)

@@ -4,8 +4,9 @@ use crate::everywhere::{Leaves, without_fma};
 use crate::machine::Loaded;
 use crate::vector::{self, Emulated};
 use dlc_abi::{Dim, ElemType};
+use dlc_codegen::Backend;
 use dlc_driver::model::ModelGraphs;
-use dlc_driver::{Backends, Target, lower};
+use dlc_driver::{Target, lower};
 use dlc_exec::{Gang, Placement};
 use dlc_harness::reference;
 use dlc_harness::rng::Rng;
@@ -60,34 +61,28 @@ enum Runner<'a> {
 
 impl Runner<'_> {
     fn new(graph: &Graph, max_batch: i64, place: Place) -> Result<Runner<'_>, String> {
-        let vector = |backends: &Backends| -> Result<VectorProgram, String> {
-            lower::to_vector(graph, max_batch, &backends.kernels.target())
-                .map_err(|error| error.to_string())
+        let vector = |backend: &dyn Backend| -> Result<VectorProgram, String> {
+            lower::to_vector(graph, max_batch, &backend.target()).map_err(|error| error.to_string())
         };
-        let native = |backends: Backends, threads: usize| {
-            let vector = vector(&backends)?;
-            let (program, _) = dlc_codegen::load(
-                &vector.module,
-                Arc::new(vector.manifest),
-                vector.updates,
-                backends.kernels.as_ref(),
-                backends.drivers.as_ref(),
-            )
-            .map_err(|error| error.to_string())?;
+        let native = |backend: &dyn Backend, threads: usize| {
+            let vector = vector(backend)?;
+            let manifest = Arc::new(vector.manifest);
+            let (program, _) = dlc_codegen::load(&vector.module, manifest, vector.updates, backend)
+                .map_err(|error| error.to_string())?;
             let gang = Gang::new(threads).map_err(|error| error.to_string())?;
             Ok(Runner::Native(Loaded::new(program)?, gang))
         };
-        let backends = |target: Target| target.backends().map_err(|error| error.to_string());
+        let backend = |target: Target| target.backend().map_err(|error| error.to_string());
         match place {
             Place::Interpreter => Ok(Runner::Interpreter(graph)),
-            Place::Native(target, threads) => native(backends(target)?, threads),
+            Place::Native(target, threads) => native(backend(target)?.as_ref(), threads),
             Place::WithoutFma(threads) => {
-                native(without_fma().map_err(|error| error.to_string())?, threads)
+                native(&without_fma().map_err(|error| error.to_string())?, threads)
             }
             Place::Emulated(target, parts) => {
-                let backends = backends(target)?;
-                let vector = vector(&backends)?;
-                let kernels = Emulated::new(&vector.module, backends.kernels.as_ref())?;
+                let backend = backend(target)?;
+                let vector = vector(backend.as_ref())?;
+                let kernels = Emulated::new(&vector.module, backend.as_ref())?;
                 Ok(Runner::Emulated(Box::new(vector), kernels, parts))
             }
         }

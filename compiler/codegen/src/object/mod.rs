@@ -51,8 +51,8 @@ struct Ids {
     first_values: Vec<DataId>,
 }
 
-/// Compiles a module of vector code into an object file with an interface for C: kernels by `kernel_backend`, phases and
-/// segments by `driver_backend`, which must make position-independent code for `level`.
+/// Compiles a module of vector code into an object file with an interface for C. The back end must make position-independent code for
+/// `level`.
 ///
 /// # Errors
 /// What the back ends refuse. `Unsupported` also when this machine is no x86-64, for which alone files are made.
@@ -60,11 +60,10 @@ pub fn compile_object(
     module: &Module,
     interface: &Interface,
     level: Level,
-    kernel_backend: &dyn Backend,
-    driver_backend: &dyn Backend,
+    backend: &dyn Backend,
 ) -> Result<Vec<u8>, CodegenError> {
     let shared = Shared::of(module);
-    let (compiled, _) = compile_all(&shared, kernel_backend, driver_backend)?;
+    let (compiled, _) = compile_all(&shared, backend)?;
     let isa = isa()?;
     let name = format!("{}.o", interface.prefix);
     let builder = ObjectBuilder::new(isa, name, cranelift_module::default_libcall_names())

@@ -86,7 +86,7 @@ fn tables_of_constants_are_data_of_the_file() {
         embedded: None,
     };
     let backend = CraneliftBackend::new(CraneliftOptions::for_objects(Level::V2)).unwrap();
-    let object = compile_object(&module, &interface, Level::V2, &backend, &backend).unwrap();
+    let object = compile_object(&module, &interface, Level::V2, &backend).unwrap();
     let folder = std::env::temp_dir().join(format!("dlc-object-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("t.o"), object).unwrap();

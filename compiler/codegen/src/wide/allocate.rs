@@ -4,6 +4,7 @@
 //! result are one if their ranges do not meet, and so are the destination and the tied operand of a two-address
 //! instruction. When registers run out, the cheapest values (accesses weighted by loop depth, per position occupied)
 //! go to slots of the frame, their accesses become short-lived registers, and the scan starts again.
+//! Registers that a call does not leave alone are taken for the moment of the call, so that what lives across it stays in others.
 //! Cost: O(ranges * registers) a round; most kernels need one round.
 //! Source: Poletto and Sarkar 1999, with lifetime holes after Wimmer and Moessenboeck 2005.
 
@@ -30,6 +31,8 @@ pub(super) struct Files {
     pub vec: Vec<u8>,
     /// Mask registers; k0 cannot be a writemask.
     pub mask: Vec<u8>,
+    /// General registers that a callee restores; it restores none of the others.
+    pub restored: &'static [u8],
 }
 
 impl Files {
@@ -75,7 +78,12 @@ struct Round {
     weights: Vec<f32>,
     assigned: Vec<Option<u8>>,
     spilled: Vec<usize>,
+    /// Moments of calls, when they have taken all registers that they do not leave alone.
+    calls: Vec<(u32, u32)>,
 }
+
+/// Who holds a register during a call.
+const CALL: u32 = u32::MAX;
 
 impl Round {
     fn new(code: &Code, slots: &[Option<u32>]) -> Self {
@@ -92,6 +100,7 @@ impl Round {
             weights: ranges.weights,
             assigned: vec![None; code.regs.len()],
             spilled: Vec::new(),
+            calls: liveness::calls(code),
         };
         // Moves in the innermost loops matter most.
         ranges.moves.sort_by_key(|&(depth, _, _)| std::cmp::Reverse(depth));
@@ -130,6 +139,9 @@ impl Round {
 
     /// What it costs to keep a class in memory, per position that it would occupy a register.
     fn cost(&self, class: usize) -> f32 {
+        if class == CALL as usize {
+            return f32::INFINITY;
+        }
         if self.regs[class].unspillable {
             return f32::INFINITY;
         }
@@ -142,8 +154,13 @@ impl Round {
             (0..self.regs.len()).filter(|&index| !self.segments.is_empty(index)).collect();
         order.sort_by_key(|&class| (self.segments.of(class)[0].0, class));
         // Segments taken of each physical register, ascending, with the class that holds them.
+        let calls: Vec<(u32, u32, u32)> =
+            self.calls.iter().map(|&(start, end)| (start, end, CALL)).collect();
         let mut taken: [Vec<Vec<(u32, u32, u32)>>; 3] =
-            [vec![Vec::new(); 32], vec![Vec::new(); 32], vec![Vec::new(); 8]];
+            [vec![calls.clone(); 32], vec![calls.clone(); 32], vec![calls; 8]];
+        for &reg in files.restored {
+            taken[Class::Gpr as usize][usize::from(reg)].clear();
+        }
         for class in order {
             let file = &mut taken[self.regs[class].class as usize];
             let candidates = files.of(self.regs[class].class);

@@ -7,10 +7,13 @@
 use iced_x86::{Code as Encoding, Encoder, Instruction, OpKind, Register};
 
 use super::allocate::Place;
-use super::machine::{Base, Class, Code, Cond, Inst, Label, LoopId, Mem, Step, VReg, Width};
+use super::machine::{
+    Base, Callee, Class, Code, Cond, Inst, Label, LoopId, Mem, Step, VReg, Width,
+};
 use super::moves::{self, Action};
 use super::spill;
 use super::table::{Form, Imm, Kind, Op};
+use dlc_ir::vector::FuncId;
 
 /// Physical numbers of the registers with fixed roles.
 pub(super) const RAX: u8 = 0;
@@ -18,10 +21,13 @@ pub(super) const RAX: u8 = 0;
 pub(super) const RDX: u8 = 2;
 const RSP: u8 = 4;
 const RBP: u8 = 5;
-/// The first argument of a call.
-pub(super) const RDI: u8 = 7;
+const RSI: u8 = 6;
+const RDI: u8 = 7;
+const R11: u8 = 11;
+/// Where arguments arrive.
+const ARGUMENTS: [u8; 3] = [RDI, RSI, RDX];
 /// Registers that a callee restores, without rbp.
-const CALLEE_SAVED: [u8; 5] = [3, 12, 13, 14, 15];
+pub(super) const CALLEE_SAVED: [u8; 5] = [3, 12, 13, 14, 15];
 /// Heads of innermost loops start on such a boundary.
 const LOOP_ALIGNMENT: usize = 32;
 
@@ -31,6 +37,8 @@ pub(super) struct Encoded {
     pub bytes: Vec<u8>,
     /// Instructions.
     pub n_instructions: usize,
+    /// Offsets of the four-byte fields of calls, and the functions that they call.
+    pub calls: Vec<(u32, FuncId)>,
 }
 
 /// An operand with its physical number.
@@ -90,6 +98,7 @@ pub(super) fn encode(code: &Code, places: &[Place], evex: bool) -> Result<Encode
         labels: vec![None; code.n_labels as usize],
         branches: Vec::new(),
         constants: Vec::new(),
+        calls: Vec::new(),
         scratch_slot: code.n_slots,
     };
     writer.function(code)?;
@@ -111,6 +120,7 @@ struct Writer<'a> {
     branches: Vec<(usize, Label)>,
     /// Field of a reference to a constant, the offset that it is relative to, the constant, bytes from its start.
     constants: Vec<(usize, usize, u32, i32)>,
+    calls: Vec<(u32, FuncId)>,
     scratch_slot: u32,
 }
 
@@ -195,7 +205,7 @@ impl Writer<'_> {
                 i32::try_from(target - next as i64).map_err(|_| "a constant that is too far")?;
             bytes[field..field + 4].copy_from_slice(&distance.to_le_bytes());
         }
-        Ok(Encoded { bytes, n_instructions: self.n_instructions })
+        Ok(Encoded { bytes, n_instructions: self.n_instructions, calls: self.calls })
     }
 
     fn step(&mut self, step: &Step, innermost: &[bool]) -> Result<(), String> {
@@ -204,10 +214,21 @@ impl Writer<'_> {
                 let physical = self.physical(inst)?;
                 self.emit(&physical)
             }
-            Step::Arguments(reg) => match self.reg(*reg)? {
-                RDI => Ok(()),
-                other => self.gpr_copy(other, RDI),
-            },
+            Step::Arguments(regs) => {
+                let arrive = ARGUMENTS.map(Place::Reg);
+                let places = regs.iter().map(|reg| self.places[reg.index()]);
+                self.sequence(Class::Gpr, Width::X, places.zip(arrive).collect())
+            }
+            Step::Call(callee) => self.call(*callee),
+            Step::Returned(reg) => {
+                let (to, from) = (self.reg(*reg)?, register(Kind::D, Width::X, RAX));
+                let mut instruction = Instruction::new();
+                instruction.set_code(Encoding::Mov_r32_rm32);
+                instruction.set_op0_register(register(Kind::D, Width::X, to));
+                instruction.set_op1_register(from);
+                self.raw(&instruction)
+            }
+            Step::Return(reg) => self.gpr_copy(RAX, self.reg(*reg)?),
             Step::Moves(pairs) => self.moves(pairs),
             Step::Branch(cond, label) => self.branch_forward(*cond, *label),
             Step::Place(label) => {
@@ -349,6 +370,27 @@ impl Writer<'_> {
         self.gpr_copy(dst, if remainder { RDX } else { RAX })
     }
 
+    fn call(&mut self, callee: Callee) -> Result<(), String> {
+        match callee {
+            Callee::Function(function) => {
+                self.gpr_copy(RDI, RSP)?;
+                let mut instruction = Instruction::new();
+                instruction.set_code(Encoding::Call_rel32_64);
+                instruction.set_op0_kind(OpKind::NearBranch64);
+                instruction.set_near_branch64(self.position as u64);
+                self.raw(&instruction)?;
+                self.calls.push((self.position as u32 - 4, function));
+                Ok(())
+            }
+            Callee::Address(address, args) => {
+                let from = [address, args[0], args[1]].map(|reg| self.places[reg.index()]);
+                let to = [R11, RDI, RSI].map(Place::Reg);
+                self.sequence(Class::Gpr, Width::X, to.into_iter().zip(from).collect())?;
+                self.one_register(Encoding::Call_rm64, register(Kind::R, Width::X, R11))
+            }
+        }
+    }
+
     // Branches.
 
     fn branch_forward(&mut self, cond: Cond, label: Label) -> Result<(), String> {
@@ -401,10 +443,21 @@ impl Writer<'_> {
                     .max(self.regs.regs[src.index()].width);
                 list.push((self.places[dst.index()], self.places[src.index()]));
             }
-            let scratch = Place::Slot(self.scratch_slot);
-            for action in moves::sequence(list, || scratch) {
-                self.action(class, width, action)?;
-            }
+            self.sequence(class, width, list)?;
+        }
+        Ok(())
+    }
+
+    /// Moves of one class at once: `(destination, source)`.
+    fn sequence(
+        &mut self,
+        class: Class,
+        width: Width,
+        list: Vec<(Place, Place)>,
+    ) -> Result<(), String> {
+        let scratch = Place::Slot(self.scratch_slot);
+        for action in moves::sequence(list, || scratch) {
+            self.action(class, width, action)?;
         }
         Ok(())
     }
@@ -495,6 +548,9 @@ fn innermost_loops(code: &Code) -> Vec<bool> {
             }
             Step::Inst(_)
             | Step::Arguments(_)
+            | Step::Call(_)
+            | Step::Returned(_)
+            | Step::Return(_)
             | Step::Moves(_)
             | Step::Branch(..)
             | Step::Place(_)

@@ -8,7 +8,7 @@
 //! and labels are placed in the reverse order of their branches.
 //! Cost: O(steps + reads * loop depth).
 
-use super::machine::{Code, Step, VReg};
+use super::machine::{Callee, Code, Step, VReg};
 
 /// Half-open intervals of positions for each register, ascending, disjoint and not touching; in one array, since most
 /// registers have a single one.
@@ -79,6 +79,13 @@ pub(super) fn read_at(step: usize) -> u32 {
     2 * step as u32
 }
 
+/// Where calls take registers: from when their operands were read until the next step.
+pub(super) fn calls(code: &Code) -> Vec<(u32, u32)> {
+    let is_call = |(index, step): (usize, &Step)| matches!(step, Step::Call(_)).then_some(index);
+    let at = |index: usize| (read_at(index) + 1, read_at(index) + 2);
+    code.steps.iter().enumerate().filter_map(is_call).map(at).collect()
+}
+
 /// Calls `f` for each register a step reads.
 fn for_each_read(step: &Step, mut f: impl FnMut(VReg)) {
     match step {
@@ -88,7 +95,14 @@ fn for_each_read(step: &Step, mut f: impl FnMut(VReg)) {
             f(*a);
             f(*b);
         }
+        Step::Call(Callee::Address(address, args)) => {
+            f(*address);
+            args.iter().copied().for_each(f);
+        }
+        Step::Return(reg) => f(*reg),
         Step::Arguments(_)
+        | Step::Call(Callee::Function(_))
+        | Step::Returned(_)
         | Step::Branch(..)
         | Step::Place(_)
         | Step::LoopHead(_)
@@ -101,8 +115,14 @@ fn for_each_write(step: &Step, mut f: impl FnMut(VReg)) {
     match step {
         Step::Inst(inst) => inst.dst.into_iter().for_each(f),
         Step::Moves(pairs) => pairs.iter().for_each(|&(dst, _)| f(dst)),
-        Step::Divide { dst, .. } | Step::Arguments(dst) => f(*dst),
-        Step::Branch(..) | Step::Place(_) | Step::LoopHead(_) | Step::LoopEnd(..) => {}
+        Step::Arguments(regs) => regs.iter().copied().for_each(f),
+        Step::Divide { dst, .. } | Step::Returned(dst) => f(*dst),
+        Step::Call(_)
+        | Step::Return(_)
+        | Step::Branch(..)
+        | Step::Place(_)
+        | Step::LoopHead(_)
+        | Step::LoopEnd(..) => {}
     }
 }
 
@@ -140,6 +160,9 @@ pub(super) fn ranges(code: &Code) -> Ranges {
             }
             Step::Inst(_)
             | Step::Arguments(_)
+            | Step::Call(_)
+            | Step::Returned(_)
+            | Step::Return(_)
             | Step::Moves(_)
             | Step::LoopHead(_)
             | Step::LoopEnd(..)
@@ -212,6 +235,9 @@ fn forward(code: &Code) -> (Vec<Vec<VReg>>, Vec<f32>, Vec<(u32, VReg, VReg)>) {
             }
             Step::Inst(_)
             | Step::Arguments(_)
+            | Step::Call(_)
+            | Step::Returned(_)
+            | Step::Return(_)
             | Step::Branch(..)
             | Step::Place(_)
             | Step::Divide { .. } => {}

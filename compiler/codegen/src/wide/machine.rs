@@ -5,6 +5,7 @@
 //! be written more than once (two-address instructions, loop-carried values); every read is dominated by a write.
 
 use super::table::{Form, Op};
+use dlc_ir::vector::FuncId;
 
 /// A virtual register. Numbers start at 1, so that an optional one takes four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,13 +224,28 @@ pub(super) struct Label(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LoopId(pub u32);
 
+/// What a call goes to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Callee {
+    /// A function of the module, whose arguments stand at the start of the frame.
+    Function(FuncId),
+    /// The function at an address, with two arguments.
+    Address(VReg, [VReg; 2]),
+}
+
 /// One step of code.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     /// An instruction.
     Inst(Inst),
-    /// The register is set to the first argument, which arrives in rdi.
-    Arguments(VReg),
+    /// The registers are set to the first arguments, which arrive in rdi, rsi and rdx.
+    Arguments(Vec<VReg>),
+    /// A call. It leaves the registers alone that a callee restores, and no others.
+    Call(Callee),
+    /// The register is set to what the call just before it returned, 32 bits without sign.
+    Returned(VReg),
+    /// The function returns a register; the last step.
+    Return(VReg),
     /// Registers set at once: `(destination, source)`.
     Moves(Vec<(VReg, VReg)>),
     /// A branch forward.

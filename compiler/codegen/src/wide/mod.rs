@@ -1,10 +1,10 @@
-//! Kernels in machine code of x86-64 with AVX2 (8 lanes of f32) or AVX-512 (16 lanes).
+//! Functions in machine code of x86-64 with AVX2 (8 lanes of f32) or AVX-512 (16 lanes).
 //!
-//! The way of a kernel: [`select`] turns legalised vector IR into machine steps over virtual registers, [`allocate`]
+//! The way of a function: [`select`] turns legalised vector IR into machine steps over virtual registers, [`allocate`]
 //! gives them physical ones (with [`liveness`], [`spill`] and [`moves`]), [`encode`] writes bytes. [`table`] lists the
-//! instructions. Phases and segments are refused: they call, and belong to the other back end.
+//! instructions.
 //!
-//! Calling convention: `extern "C" fn(args: *const i64)` of System V. Upper lanes of registers that a value does not
+//! Calling convention: `extern "C" fn(args: *const i64)` of System V; a segment takes its three arguments in registers and returns its status. Upper lanes of registers that a value does not
 //! fill are unspecified, in vectors and in masks; whatever touches memory or counts lanes cleans them first.
 
 mod allocate;
@@ -17,10 +17,11 @@ mod select;
 mod spill;
 mod table;
 
+use cranelift_codegen::binemit::Reloc;
 use dlc_ir::target::{Isa, TargetDesc};
-use dlc_ir::vector::{Function, FunctionKind, Module};
+use dlc_ir::vector::{FuncId, Function, Module};
 
-use crate::backend::{Backend, CodegenError, Compiled};
+use crate::backend::{Backend, CodegenError, Compiled, Relocation};
 use crate::legalize::legalize;
 
 pub use listing::{Line, listing};
@@ -42,7 +43,7 @@ impl WideBackend {
         WideBackend { isa: Isa::Avx512 }
     }
 
-    fn compile_kernel(&self, function: &Function) -> Result<Compiled, CodegenError> {
+    fn compile_function(&self, function: &Function) -> Result<Compiled, CodegenError> {
         let function = &*legalize(function, self.target().vector_bytes);
         let bug = |what: String| CodegenError::Bug {
             backend: self.name(),
@@ -56,11 +57,16 @@ impl WideBackend {
         let encoded = encode::encode(&code, &places, evex).map_err(bug)?;
         Ok(Compiled {
             bytes: encoded.bytes,
-            relocations: Vec::new(),
+            relocations: encoded.calls.into_iter().map(call_at).collect(),
             alignment: 64,
             n_instructions: encoded.n_instructions,
         })
     }
+}
+
+/// A call's field holds the distance from its own end.
+fn call_at((offset, callee): (u32, FuncId)) -> Relocation {
+    Relocation { offset, callee, kind: Reloc::X86CallPCRel4, addend: -4 }
 }
 
 /// Registers in order of preference: those that a caller saves come first, and rdi holds the first argument.
@@ -73,6 +79,7 @@ fn register_files(evex: bool, has_divide: bool) -> allocate::Files {
             .collect(),
         vec: (0..if evex { 32 } else { 16 }).collect(),
         mask: (1..8).collect(),
+        restored: &encode::CALLEE_SAVED,
     }
 }
 
@@ -93,14 +100,7 @@ impl Backend for WideBackend {
     }
 
     fn compile(&self, _module: &Module, function: &Function) -> Result<Compiled, CodegenError> {
-        match function.kind {
-            FunctionKind::Kernel => self.compile_kernel(function),
-            FunctionKind::Phase | FunctionKind::Segment => Err(CodegenError::Unsupported {
-                backend: self.name(),
-                function: function.name.clone(),
-                what: "functions that call others".to_owned(),
-            }),
-        }
+        self.compile_function(function)
     }
 }
 

@@ -3,7 +3,7 @@
 //! A read becomes a memory operand where the instruction can take one, else a load into a short-lived register before
 //! it; a write becomes a store after it. Moves keep naming the register: they know slots.
 
-use super::machine::{Base, Class, Code, Inst, Mem, Step, VReg, Width};
+use super::machine::{Base, Callee, Class, Code, Inst, Mem, Step, VReg, Width};
 use super::table::{Form, Kind, Op};
 
 /// Replaces all accesses to registers with a slot; new registers get no slot.
@@ -43,7 +43,30 @@ impl Rewriter<'_> {
                     self.code.steps.push(Step::Moves(pairs));
                 }
             }
-            Step::Arguments(_)
+            Step::Arguments(regs) => {
+                let new: Vec<Option<VReg>> = regs.iter().map(|&reg| self.write(reg)).collect();
+                let arrive = regs.iter().zip(&new).map(|(&old, new)| new.unwrap_or(old)).collect();
+                self.code.steps.push(Step::Arguments(arrive));
+                for (old, new) in regs.into_iter().zip(new) {
+                    self.store_back(old, new);
+                }
+            }
+            Step::Call(Callee::Address(address, args)) => {
+                let mut loaded = Vec::new();
+                let address = self.read(address, &mut loaded);
+                let args = args.map(|arg| self.read(arg, &mut loaded));
+                self.code.steps.push(Step::Call(Callee::Address(address, args)));
+            }
+            Step::Returned(reg) => {
+                let new = self.write(reg);
+                self.code.steps.push(Step::Returned(new.unwrap_or(reg)));
+                self.store_back(reg, new);
+            }
+            Step::Return(reg) => {
+                let reg = self.read(reg, &mut Vec::new());
+                self.code.steps.push(Step::Return(reg));
+            }
+            Step::Call(Callee::Function(_))
             | Step::Branch(..)
             | Step::Place(_)
             | Step::LoopHead(_)

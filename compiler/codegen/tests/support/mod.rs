@@ -40,7 +40,7 @@ pub fn unfused_backend() -> CraneliftBackend {
 
 /// A module of kernels by one back end.
 pub fn compile(module: &Module, backend: &dyn Backend) -> Result<Arc<JitCode>, CodegenError> {
-    compile_jit(module, backend, &CraneliftBackend::host()?)
+    compile_jit(module, backend)
 }
 
 /// Elements that end where an inaccessible page begins, so that code which reaches too far dies.

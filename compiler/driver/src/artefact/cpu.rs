@@ -1,6 +1,6 @@
 //! Levels of processors that artefacts are made for.
 
-use crate::backend::{Backends, Target};
+use crate::backend::Target;
 use crate::error::DriverError;
 use dlc_abi::NumericsClass;
 use dlc_codegen::object::Level;
@@ -76,7 +76,7 @@ impl Cpu {
         match Target::best() {
             Target::Avx512 => Some(Cpu::V4),
             Target::Avx2 => Some(Cpu::V3),
-            Target::V128 => Cpu::V2.drivers().ok().filter(Backend::runs_here).map(|_| Cpu::V2),
+            Target::V128 => Cpu::V2.cranelift().ok().filter(Backend::runs_here).map(|_| Cpu::V2),
         }
     }
 
@@ -89,18 +89,17 @@ impl Cpu {
         }
     }
 
-    /// The back ends that compile for it, on any machine.
-    pub(super) fn backends(self) -> Result<Backends, DriverError> {
-        let kernels: Box<dyn Backend> = match self {
-            Cpu::V2 => Box::new(self.drivers()?),
+    /// The back end that compiles for it, on any machine.
+    pub(super) fn backend(self) -> Result<Box<dyn Backend>, DriverError> {
+        Ok(match self {
+            Cpu::V2 => Box::new(self.cranelift()?),
             Cpu::V3 => Box::new(WideBackend::avx2()),
             Cpu::V4 => Box::new(WideBackend::avx512()),
-        };
-        Ok(Backends { kernels, drivers: Box::new(self.drivers()?) })
+        })
     }
 
-    /// The back end for phases and segments.
-    pub(super) fn drivers(self) -> Result<CraneliftBackend, DriverError> {
+    /// Cranelift for its processors.
+    pub(super) fn cranelift(self) -> Result<CraneliftBackend, DriverError> {
         Ok(CraneliftBackend::new(CraneliftOptions::for_objects(self.level()))?)
     }
 }

@@ -59,15 +59,10 @@ pub fn compile(
     first: &FirstState<'_>,
 ) -> Result<Artefact, Failure> {
     let plan = plan(elaborated, graphs, options, first)?;
-    let backends = options.cpu.backends()?;
-    let object = compile_object(
-        &plan.module,
-        &plan.interface,
-        options.cpu.level(),
-        backends.kernels.as_ref(),
-        backends.drivers.as_ref(),
-    )
-    .map_err(DriverError::from)?;
+    let backend = options.cpu.backend()?;
+    let object =
+        compile_object(&plan.module, &plan.interface, options.cpu.level(), backend.as_ref())
+            .map_err(DriverError::from)?;
     let name = plan.interface.prefix.clone();
     let archive = archive::archive(&format!("{name}.o"), &object)?;
     let (header, rust) = (header::text(&plan), rust::text(&plan));
@@ -89,6 +84,6 @@ pub fn plan(
         let model = elaborated.program.name.clone();
         return Err(DriverError::NotTrained { model }.into());
     }
-    let target = options.cpu.backends()?.kernels.target();
+    let target = options.cpu.backend()?.target();
     Ok(Plan::new(&elaborated.program.name, graphs, batch, &target, options, first)?)
 }

@@ -1,11 +1,10 @@
 //! The text of an artefact's programs at every stage.
 
-use super::{ArtefactOptions, Cpu, FirstState, plan};
+use super::{ArtefactOptions, FirstState, plan};
 use crate::error::DriverError;
 use crate::lower;
 use crate::model::{Elaborated, Failure, ModelGraphs, batch_of};
 use dlc_codegen::listing;
-use dlc_ir::vector::FunctionKind;
 use std::fmt::Write as _;
 
 /// A stage whose text can be written.
@@ -17,7 +16,7 @@ pub enum Text {
     Tile,
     /// Vector code.
     Vector,
-    /// Cranelift's code of phases and segments; wide kernels do not pass through it.
+    /// The same in the code that Cranelift is given, 128 bits wide; wide code does not pass through it.
     Clif,
     /// Machine code of all functions of the module.
     Asm,
@@ -57,7 +56,7 @@ pub fn text(
     let mut text = String::new();
     if let Text::Graph | Text::Tile = stage {
         let batch = batch_of(elaborated, options.batch)?;
-        let target = options.cpu.backends()?.kernels.target();
+        let target = options.cpu.backend()?.target();
         for (_, _, _, graph) in plan::chosen(graphs, options.train) {
             let program = match stage {
                 Text::Graph => graph.to_string(),
@@ -71,19 +70,15 @@ pub fn text(
     if stage == Text::Vector {
         return Ok(module.to_string());
     }
-    let backends = options.cpu.backends()?;
-    let clif = options.cpu.drivers()?;
-    for function in module.functions.values() {
-        let backend = match function.kind {
-            FunctionKind::Kernel => &backends.kernels,
-            FunctionKind::Phase | FunctionKind::Segment => &backends.drivers,
-        };
-        if stage == Text::Clif {
-            if function.kind != FunctionKind::Kernel || options.cpu == Cpu::V2 {
-                let _ = writeln!(text, "; {}\n{}", function.name, clif.clif(function));
-            }
-            continue;
+    if stage == Text::Clif {
+        let clif = options.cpu.cranelift()?;
+        for function in module.functions.values() {
+            let _ = writeln!(text, "; {}\n{}", function.name, clif.clif(function));
         }
+        return Ok(text);
+    }
+    let backend = options.cpu.backend()?;
+    for function in module.functions.values() {
         let compiled = backend.compile(&module, function).map_err(DriverError::from)?;
         let _ = writeln!(text, "{}: ; {}", function.name, backend.name());
         for line in listing(&compiled.bytes) {

@@ -1,7 +1,7 @@
-//! Facts about a kernel that selection needs before it walks: uses, dead values, aliases, sums in addresses.
+//! Facts about a function that selection needs before it walks: uses, dead values, aliases, sums in addresses.
 
 use dlc_ir::entity::{EntityRef, IndexVec};
-use dlc_ir::vector::{Addr, Block, Function, Inst, IntOp, Stmt, Val};
+use dlc_ir::vector::{Addr, Block, Function, FunctionKind, Inst, IntOp, Stmt, Val};
 
 /// Facts by value.
 pub(super) struct Facts {
@@ -42,6 +42,10 @@ pub(super) fn analyse(function: &Function, evex: bool) -> Facts {
         next_uses: vec![0; n],
         ints: vec![None; n],
     };
+    if function.kind == FunctionKind::Segment {
+        // Its status is found through the context.
+        walk.count(function.params[0]);
+    }
     walk.constants(&function.body);
     walk.block(&function.body);
     let mut facts = walk.facts;
@@ -121,7 +125,11 @@ impl Walk<'_> {
                     self.branch_uses[cond.index()] += 1;
                 }
                 Stmt::Call { args, .. } => args.iter().for_each(|&arg| self.count(arg)),
-                Stmt::Barrier => {}
+                // A barrier is told the context and the part.
+                Stmt::Barrier => {
+                    let function = self.function;
+                    function.params.iter().take(2).for_each(|&param| self.count(param));
+                }
             }
         }
     }

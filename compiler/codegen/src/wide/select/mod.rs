@@ -6,6 +6,7 @@
 //! are operands in memory, or are made where they are used.
 
 mod analyse;
+mod calls;
 mod convert;
 mod lanes;
 mod memory;
@@ -16,7 +17,7 @@ mod shuffle;
 
 use dlc_ir::entity::{EntityRef, IndexVec};
 use dlc_ir::vector::{
-    Addr, Block, Carried, Elem, Function, Inst, IntOp, Loop, Stmt, Storage, Type, Val,
+    Addr, Block, Carried, Elem, Function, FunctionKind, Inst, IntOp, Loop, Stmt, Storage, Type, Val,
 };
 
 use super::machine::{Base, Class, Code, Cond, Label, LoopId, Mem, Step, VReg, Width};
@@ -86,9 +87,13 @@ pub(super) struct Selector<'a> {
     current_loop: u32,
     n_loops_seen: u32,
     has_divide: bool,
+    /// What a segment returns.
+    status: Option<VReg>,
+    /// Where barriers that were told to stop go, in their order.
+    stops: Vec<Label>,
 }
 
-/// Selects instructions for a kernel. The flag says whether the code divides, which takes two fixed registers.
+/// Selects instructions for a function. The flag says whether the code divides, which takes two fixed registers.
 pub(super) fn select(function: &Function, evex: bool) -> Result<(Code, bool), String> {
     let facts = analyse::analyse(function, evex);
     let bindings = function.types.values().map(|_| Binding::Unset).collect();
@@ -102,9 +107,21 @@ pub(super) fn select(function: &Function, evex: bool) -> Result<(Code, bool), St
         current_loop: 0,
         n_loops_seen: 0,
         has_divide: false,
+        status: None,
+        stops: Vec::new(),
     };
-    selector.params();
-    selector.block(&function.body)?;
+    selector.reserve_arguments(function);
+    match function.kind {
+        FunctionKind::Kernel | FunctionKind::Phase => {
+            selector.params();
+            selector.block(&function.body)?;
+        }
+        FunctionKind::Segment => {
+            selector.segment_params();
+            selector.block(&function.body)?;
+            selector.return_status();
+        }
+    }
     Ok((selector.code, selector.has_divide))
 }
 
@@ -157,7 +174,7 @@ impl Selector<'_> {
     fn params(&mut self) {
         let args = self.code.reg(Class::Gpr, Width::X);
         self.code.regs[args.index()].unspillable = true;
-        self.code.steps.push(Step::Arguments(args));
+        self.code.steps.push(Step::Arguments(vec![args]));
         for (index, &param) in self.function.params.iter().enumerate() {
             if self.is_dead(param) {
                 continue;
@@ -200,8 +217,14 @@ impl Selector<'_> {
             }
             Stmt::Loop(body) => self.run_loop(body),
             Stmt::If { cond, then } => self.branch(*cond, then),
-            Stmt::Call { .. } => Err("a call in a kernel".to_owned()),
-            Stmt::Barrier => Err("a barrier in a kernel".to_owned()),
+            Stmt::Call { func, args } => {
+                self.call(*func, args);
+                Ok(())
+            }
+            Stmt::Barrier => {
+                self.barrier();
+                Ok(())
+            }
         }
     }
 
