@@ -13,7 +13,7 @@ use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, parse_part, std_files
 use dlc_ir::graph::{Graph, NodeId, Op};
 use dlc_passes::autodiff;
 use dlc_passes::fuse;
-use dlc_passes::pass::{PassCx, PassManager, PassOptions, side_by_side};
+use dlc_passes::pass::{PassCx, PassManager, PassOptions};
 use dlc_passes::pipeline::TO_FROZEN;
 use dlc_passes::split_batch;
 pub use dlc_passes::split_batch::Part;
@@ -311,7 +311,7 @@ fn parse_library(files: &[FileId], places: &[Vec<Range<usize>>]) -> Vec<ast::Fil
         before <= total / 2
     });
     let (first, second) = parts.split_at(half);
-    let (mut all, second) = side_by_side(|| parse_all(first), || parse_all(second));
+    let (mut all, second) = rayon::join(|| parse_all(first), || parse_all(second));
     all.extend(second);
     all
 }
@@ -476,7 +476,7 @@ pub fn compile_model(
         let eval = some(trains, &program.eval, work.part)?;
         Ok((init, eval, some(measures, &program.finish, None)?))
     };
-    let (inference, others) = side_by_side(inference, others);
+    let (inference, others) = rayon::join(inference, others);
     let ((predict, inference), (init, eval, finish)) = (inference?, others?);
     let (train, step) = train.map_or((None, inference), |(train, step)| (Some(train), step));
     let made = [Some(&init), train.as_ref(), eval.as_ref(), finish.as_ref(), Some(&predict)];

@@ -284,17 +284,6 @@ impl PassManager {
     }
 }
 
-/// Does two things at once, the second on a thread of its own; a panic of either goes on here.
-pub fn side_by_side<A, B: Send>(
-    first: impl FnOnce() -> A,
-    second: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    std::thread::scope(|scope| {
-        let second = scope.spawn(second);
-        (first(), second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,6 @@
 //! The back end for 128-bit vectors: all of vector IR through Cranelift.
 //!
-//! It compiles drivers (phases and segments) everywhere, and kernels on machines or in tests that do not use the wide
-//! back end. Wider vectors are split by [`crate::legalize()`] first.
+//! It compiles for machines, levels of processors and tests that do not use the wide back end. Wider vectors are split by [`crate::legalize()`] first.
 //!
 //! * Every vector lives in a whole 128-bit register, also one lane or two `f32`: the lanes above are unspecified and
 //!   never reach memory, an Int or a trap. Masks are lanes of all ones or all zeros.

@@ -247,8 +247,10 @@ fn build(
     debug_assert_eq!(model.decl.kind, DeclKind::Model);
     let name = model.decl.name.name.clone();
     let train = decls.trains.get(&name).cloned();
-    let trained = train.as_ref().map(|train| train::elaborate(decls, model, train));
-    let (mut predictor, forward) = forward::elaborate(decls, model, "predict", false);
+    let ((mut predictor, forward), trained) = rayon::join(
+        || forward::elaborate(decls, model, "predict", false),
+        || train.as_ref().map(|train| train::elaborate(decls, model, train)),
+    );
     let mut failed = predictor.failed() || forward.is_none();
     let (plan, trained) = match trained {
         None => (None, None),

@@ -91,10 +91,12 @@ pub(super) fn elaborate(
     model: &DeclRef,
     train: &Arc<ast::Train>,
 ) -> (Vec<Diagnostic>, Option<Trained>) {
-    let training = pass(decls, model, train, "train", true);
-    let Some(training) = training.1 else { return (training.0, None) };
+    let ((faults, training), (more, evaluation)) = rayon::join(
+        || pass(decls, model, train, "train", true),
+        || pass(decls, model, train, "eval", false),
+    );
+    let Some(training) = training else { return (faults, None) };
     let mut diagnostics = training.elaborator.diagnostics.clone();
-    let (more, evaluation) = pass(decls, model, train, "eval", false);
     diagnostics.extend(more);
     let Pass { mut elaborator, inputs, losses, names } = training;
     let settings = settings(&mut elaborator, train, &names);

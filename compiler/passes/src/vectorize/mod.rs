@@ -15,7 +15,7 @@ mod stack;
 mod sweep;
 
 use crate::access::Walk;
-use crate::pass::{PassError, side_by_side};
+use crate::pass::PassError;
 use dlc_abi::{BufferDesc, BufferRole, ExchangeDesc, Manifest, NUMERICS_VERSION, SegmentDesc};
 use dlc_ir::entity::EntityRef;
 use dlc_ir::target::TargetDesc;
@@ -114,7 +114,7 @@ fn kernels(
         return build(&phases);
     }
     let (first, second) = phases.split_at(phases.len() / 2);
-    let (mut all, second) = side_by_side(|| build(first), || build(second));
+    let (mut all, second) = rayon::join(|| build(first), || build(second));
     all.extend(second);
     all
 }

@@ -51,6 +51,8 @@ pub(super) enum Binding {
         /// One element for all lanes.
         is_broadcast: bool,
     },
+    /// A word in memory that nobody writes meanwhile, loaded anew for each use.
+    Word(Mem),
     /// A comparison that waits for its branch.
     Compare(IntOp, Val, Val),
     /// `base + disp`, which lives in addresses only.
@@ -169,18 +171,24 @@ impl Selector<'_> {
         self.facts.uses[val] == 0
     }
 
-    /// Loads parameters from the argument array, whose address arrives in rdi: the first register made takes the first
-    /// of the allocator's order, which is rdi.
+    /// Loads parameters from the argument array, whose address arrives in rdi: the first register made takes the first of the allocator's
+    /// order, which is rdi. A phase loads each where it is used, since it has few registers that calls leave alone, and nobody writes the
+    /// arguments while it runs.
     fn params(&mut self) {
+        let is_kernel = self.function.kind == FunctionKind::Kernel;
         let args = self.code.reg(Class::Gpr, Width::X);
-        self.code.regs[args.index()].unspillable = true;
+        self.code.regs[args.index()].unspillable = is_kernel;
         self.code.steps.push(Step::Arguments(vec![args]));
         for (index, &param) in self.function.params.iter().enumerate() {
             if self.is_dead(param) {
                 continue;
             }
-            let reg = self.code.reg(Class::Gpr, Width::X);
             let mem = Mem { base: Base::Reg(args), index: None, disp: index as i32 * 8 };
+            if !is_kernel {
+                self.bindings[param] = Binding::Word(mem);
+                continue;
+            }
+            let reg = self.code.reg(Class::Gpr, Width::X);
             self.load_into(Op::LoadGpr, Width::X, reg, mem);
             self.bind(param, reg);
         }

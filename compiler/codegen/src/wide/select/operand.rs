@@ -46,6 +46,7 @@ impl Selector<'_> {
             Binding::Int(value) => self.int_reg(value),
             Binding::Const { bits, bytes, width } => self.const_reg(bits, bytes, width),
             Binding::Load { .. } => self.force(val),
+            Binding::Word(mem) => self.load(Op::LoadGpr, Width::X, Class::Gpr, mem),
             Binding::Compare(op, a, b) => self.compare_value(op, a, b),
             Binding::Sum { base, disp } => {
                 let base = self.any(base);
@@ -89,6 +90,7 @@ impl Selector<'_> {
             Binding::Const { .. }
             | Binding::Reg(_)
             | Binding::Int(_)
+            | Binding::Word(_)
             | Binding::Compare(..)
             | Binding::Sum { .. }
             | Binding::Unset => Rm::Reg(self.any(val)),
@@ -108,6 +110,7 @@ impl Selector<'_> {
             Binding::Const { bits, .. } => *bits != 0,
             Binding::Reg(_)
             | Binding::Int(_)
+            | Binding::Word(_)
             | Binding::Compare(..)
             | Binding::Sum { .. }
             | Binding::Unset => false,
