@@ -47,6 +47,8 @@ impl Error {
                 Failure::Read { .. } | Failure::Diagnostics { .. } | Failure::Batch { .. } => true,
                 Failure::Driver(error) => match error {
                     DriverError::UnknownTarget { .. }
+                    | DriverError::Ranks { .. }
+                    | DriverError::NoRank { .. }
                     | DriverError::TargetLacks { .. }
                     | DriverError::BelowLevels { .. }
                     | DriverError::NotTrained { .. } => true,

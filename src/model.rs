@@ -4,10 +4,11 @@ use dlc_abi::NumericsClass;
 use dlc_comm::Communicator;
 use dlc_driver::Target;
 use dlc_driver::model::{
-    CompileOptions, Elaborated, ModelPrograms, Part, compile_model, elaborate_file, elaborate_text,
+    CompileOptions, Elaborated, ModelPrograms, compile_model, elaborate_file, elaborate_text,
 };
+use dlc_driver::ranks::{RankOf, leaf_stages, stage_map};
 use dlc_exec::{Program, available_threads};
-use dlc_train::{Programs, Session, ShardBlock, TrainError};
+use dlc_train::{Pipeline, Programs, RankPlan, Session, ShardBlock, TrainError};
 use std::path::Path;
 
 use crate::error::Error;
@@ -94,7 +95,7 @@ impl Model {
     }
 
     /// As [`Model::compile`], for one of several ranks: threads of this process ([`crate::comm::threads`]) or processes. Each batch is cut
-    /// between them where the program's `shards` are cut, and training gives the bits of one process. All ranks make the same calls of
+    /// between them where the program's `shards` are cut, and the model where its text says, and training gives the bits of one process. All ranks make the same calls of
     /// [`Net::fit`] and [`Net::evaluate`] in the same order.
     ///
     /// # Errors
@@ -112,19 +113,20 @@ impl Model {
         options: &Options,
         comm: Option<Box<dyn Communicator>>,
     ) -> Result<Net, Error> {
-        let part = comm.as_ref().map(|comm| Part {
-            parts: u32::try_from(comm.ranks()).unwrap_or(u32::MAX),
-            number: u32::try_from(comm.rank()).unwrap_or(u32::MAX),
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let rank = comm.as_ref().map(|comm| {
+            RankOf::of(&self.elaborated.program, count(comm.ranks()), count(comm.rank()))
         });
+        let rank = rank.transpose()?;
         let compile = CompileOptions {
             batch: (options.batch > 0).then_some(options.batch),
             target: options.target,
             class: options.class,
             verify: options.verify,
-            part,
+            rank,
         };
         let compiled = compile_model(&self.elaborated, &compile)?;
-        let block = part.and_then(|part| self.block(part));
+        let plan = rank.and_then(|rank| self.plan(rank));
         let ModelPrograms { fingerprint, flops, timings, batch, .. } = compiled;
         let code = [Some(&compiled.init), compiled.train.as_ref(), compiled.eval.as_ref()]
             .into_iter()
@@ -144,8 +146,8 @@ impl Model {
             finish: compiled.finish.map(load).transpose()?,
             predict: load(compiled.predict)?,
         };
-        let mut session = match (comm, block) {
-            (Some(comm), Some(block)) => Session::of_rank(programs, options.threads, comm, block)?,
+        let mut session = match (comm, plan) {
+            (Some(comm), Some(plan)) => Session::of_rank(programs, options.threads, comm, plan)?,
             _ => Session::new(programs, options.threads)?,
         };
         session.init(options.seed)?;
@@ -154,11 +156,19 @@ impl Model {
 }
 
 impl Model {
-    /// The shards of a part; `None` when the model is not trained.
-    fn block(&self, part: Part) -> Option<ShardBlock> {
-        let shards = self.elaborated.program.train.as_ref()?.graph.shards;
-        let block = part.block(shards)?;
-        Some(ShardBlock { first: block.first, count: block.count, of: shards })
+    /// What a rank does of a run; `None` when the model is not trained.
+    fn plan(&self, rank: RankOf) -> Option<RankPlan> {
+        let program = &self.elaborated.program;
+        let shards = program.train.as_ref()?.graph.shards;
+        let block = rank.block(shards)?;
+        let block = ShardBlock { first: block.first, count: block.count, of: shards };
+        let pipeline = program.settings.pipeline.as_ref().zip(stage_map(program));
+        let pipeline = pipeline.map(|(settings, map)| Pipeline {
+            order: settings.order,
+            micro_batches: settings.micro_batches,
+            leaves: leaf_stages(program, &map),
+        });
+        Some(RankPlan { grid: rank.grid, block, pipeline })
     }
 }
 

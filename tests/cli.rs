@@ -167,6 +167,47 @@ fn an_interrupt_saves_and_ends_with_130() {
     assert_eq!(result["steps"].as_u64(), Some(done + 3));
 }
 
+/// Two replicas of two stages, each rank a thread: files are those of one, and a run may change from one to the other.
+#[test]
+fn a_model_in_stages_leaves_the_files_of_one_process() {
+    let folder = Folder::new("stages");
+    let spread = "parallel small { data 2; pipeline 2 at dense_2 { microbatches = 2 } }\n";
+    fs::write(folder.path("spread.dl"), format!("{MODEL}\n{spread}")).unwrap();
+    let train = |model: &str, out: &str, steps: &str, more: &[&str]| {
+        let mut args = vec!["train", model, "--data", "digits", "--json", "--threads", "1"];
+        args.extend(["--out", out, "--steps", steps]);
+        args.extend(more);
+        folder.json(&args)
+    };
+    let alone = train("model.dl", "alone", "60", &[]);
+    assert_eq!(train("spread.dl", "spread", "60", &[]), alone);
+    train("spread.dl", "both", "30", &[]);
+    train("model.dl", "both", "45", &["--resume"]);
+    train("spread.dl", "both", "60", &["--resume"]);
+    for file in ["weights.safetensors", "checkpoint"] {
+        let read = |folder_of: &str| fs::read(folder.path(folder_of).join(file)).unwrap();
+        assert!(read("spread") == read("alone"), "{file}");
+        assert!(read("both") == read("alone"), "{file} of a run resumed");
+    }
+    let summary = folder.json(&["summary", "spread.dl", "--json"]);
+    let ranks = summary["ranks"].as_array().unwrap();
+    let params = |rank: usize| ranks[rank]["params"].as_i64().unwrap();
+    assert_eq!((ranks.len(), params(0), params(1)), (4, 64 * 16 + 16, 16 * 10 + 10));
+    for (rank, leaf) in [("0", "@from 1"), ("3", "@from 0")] {
+        let text =
+            folder.run(&["dump", "spread.dl", "--stage", "frozen", "--ranks", "4", "--rank", rank]);
+        let text = String::from_utf8(text.stdout).unwrap();
+        assert!(text.contains(leaf), "{text}");
+    }
+    let odd = folder.run(&["dump", "spread.dl", "--stage", "frozen", "--ranks", "3"]);
+    assert_eq!(odd.status.code(), Some(2));
+    assert!(
+        stderr(&odd).contains("3 ranks cannot be shared out to the 2 stages"),
+        "{}",
+        stderr(&odd)
+    );
+}
+
 #[test]
 fn predictions_go_from_file_to_file() {
     let folder = Folder::new("predict");

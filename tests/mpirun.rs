@@ -85,6 +85,30 @@ fn a_checkpoint_is_gone_on_with_on_another_number_of_ranks() {
     assert!(weights("alone", None, None) == weights("ranks", Some(2), Some(3)));
 }
 
+#[test]
+fn ranks_of_a_pipeline_write_what_one_process_writes() {
+    let folder = Folder::new("stages");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits_mlp.dl");
+    let text = fs::read_to_string(model).expect("the example is there");
+    let pipeline = "pipeline 2 at dense_2 { microbatches = 2; schedule = one_f_one_b }";
+    let text = format!("{text}\nparallel digits_mlp {{ {pipeline} }}\n");
+    let spread = folder.0.join("spread.dl");
+    fs::write(&spread, text).expect("there is room");
+    let spread = spread.to_str().expect("the name is text");
+    let weights = |ranks: Option<usize>, model: &str, name: &str| {
+        let out = folder.0.join(name);
+        let mut args = vec!["train", model, "--data", "digits", "--steps", "20", "--threads", "1"];
+        args.extend(["--out", out.to_str().expect("the name is text")]);
+        let found = dlc(ranks, &args).output().expect("it starts");
+        assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+        fs::read(out.join("weights.safetensors")).expect("written")
+    };
+    let alone = weights(None, "examples/digits_mlp.dl", "alone");
+    for ranks in [2, 4] {
+        assert!(weights(Some(ranks), spread, &ranks.to_string()) == alone, "{ranks} ranks");
+    }
+}
+
 /// The processes that `mpirun` has started, in order of their ranks.
 fn ranks_of(job: &Child) -> Vec<u32> {
     let path = format!("/proc/{0}/task/{0}/children", job.id());

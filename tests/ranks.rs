@@ -1,8 +1,11 @@
 //! Training over several ranks of one process: the bits of one rank, whatever the number of ranks and threads.
 
+mod reference;
+
 use dlc::comm::{Communicator, Traffic, threads};
 use dlc::data::{DataSpec, Splits};
-use dlc::{Control, Event, FitConfig, FitReport, Length, Model, Net, Options};
+use dlc::{Control, Event, FitConfig, FitReport, Length, Model, Net, Options, Target};
+use dlc_driver::ranks::{RankSummary, rank_summaries};
 
 /// A perceptron on the digits.
 const DENSE: &str = "
@@ -95,20 +98,39 @@ fn fit(mut net: Net) -> Left {
     }
 }
 
-/// Ten steps without validation on some ranks.
-fn steps_only(model: &Model, ranks: usize) -> Vec<Traffic> {
+/// What each of some ranks gives that are threads of this process.
+fn on_ranks<R: Send>(
+    model: &Model,
+    ranks: usize,
+    options: &Options,
+    run: impl Fn(Net) -> R + Sync,
+) -> Vec<R> {
     std::thread::scope(|scope| {
-        let run = |comm| {
+        let run = &run;
+        let start = |comm| {
             scope.spawn(move || {
-                let mut net = model.compile_rank(&options(1), Box::new(comm)).expect("it compiles");
-                let config = FitConfig { validate: false, ..config() };
-                net.fit(&splits(), &config, &mut |_, _| Control::Continue).expect("it trains");
-                net.session().traffic()
+                run(model.compile_rank(options, Box::new(comm)).expect("it compiles"))
             })
         };
-        let ranks: Vec<_> = threads(ranks).into_iter().map(run).collect();
+        let ranks: Vec<_> = threads(ranks).into_iter().map(start).collect();
         ranks.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
     })
+}
+
+/// Ten steps without validation on some ranks.
+fn steps_only(model: &Model, ranks: usize) -> Vec<Traffic> {
+    on_ranks(model, ranks, &options(1), |mut net| {
+        let config = FitConfig { validate: false, ..config() };
+        net.fit(&splits(), &config, &mut |_, _| Control::Continue).expect("it trains");
+        net.session().traffic()
+    })
+}
+
+/// What each rank has and sends.
+fn summaries(model: &Model, ranks: u32) -> Vec<RankSummary> {
+    let backend = Target::best().backend().expect("the best target runs here");
+    rank_summaries(model.elaborated(), Some(13), ranks, &backend.target())
+        .expect("it can be spread")
 }
 
 fn options(threads: usize) -> Options {
@@ -122,19 +144,7 @@ fn alone(text: &str) -> Left {
 
 fn together(text: &str, ranks: usize, n_threads: usize) -> Vec<Left> {
     let model = Model::from_text(text).unwrap_or_else(|error| panic!("{error}"));
-    std::thread::scope(|scope| {
-        let ranks: Vec<_> = threads(ranks)
-            .into_iter()
-            .map(|comm| {
-                let model = &model;
-                scope.spawn(move || {
-                    let net = model.compile_rank(&options(n_threads), Box::new(comm));
-                    fit(net.expect("it compiles"))
-                })
-            })
-            .collect();
-        ranks.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
-    })
+    on_ranks(&model, ranks, &options(n_threads), fit)
 }
 
 fn every_rank_count_gives_the_same_bits(text: &str) {
@@ -171,16 +181,135 @@ fn statistics_of_a_batch_are_those_of_the_whole_batch() {
 #[test]
 fn messages_and_bytes_are_those_of_a_ring() {
     let model = Model::from_text(DENSE).unwrap_or_else(|error| panic!("{error}"));
-    let summaries = dlc_driver::model::rank_summaries(model.elaborated(), Some(13), 4).unwrap();
+    let summaries = summaries(&model, 4);
     for (rank, found) in steps_only(&model, 4).into_iter().enumerate() {
         // Three others; sums that go whole: two biases, the loss and a total. The pieces of two weights go there and back.
         let elements = (33 + 10 + 1 + 1) + 2 * (64 * 33_u64).div_ceil(4) + 2 * 330_u64.div_ceil(4);
         let formula = (3 * 2, 3 * 4 * elements);
-        let traffic = summaries[rank].traffic;
-        assert_eq!((traffic.messages, traffic.bytes), formula, "rank {rank}");
+        let summary = &summaries[rank];
+        assert_eq!((summary.messages, summary.bytes), formula, "rank {rank}");
         // Each message has one byte more, which says whether to stop.
         assert_eq!((found.messages, found.bytes), (10 * formula.0, 10 * (formula.1 + formula.0)));
     }
+}
+
+/// The whole of a rank's memory, as rank 0 has gathered it.
+fn every_pipeline_gives_the_same_bits(text: &str, pipelines: &[&str]) {
+    let expected = alone(text);
+    for parallel in pipelines {
+        let text = format!("{text}parallel net {{ {parallel} }}\n");
+        let model = Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"));
+        let ranks = model.elaborated().program.settings.grid().ranks() as usize;
+        let found = together(&text, ranks, 1);
+        for (rank, left) in found.iter().enumerate() {
+            assert_eq!(left.report, expected.report, "rank {rank}, {parallel}");
+        }
+        for (found, expected) in found[0].memory.iter().zip(&expected.memory) {
+            assert_eq!(found.0, expected.0);
+            assert!(found.1 == expected.1, "`{}` differs with {parallel}", found.0);
+        }
+    }
+}
+
+/// Three dense layers: a boundary that is linear, one behind an activation, and parameters that stages far apart share in the norm of all
+/// gradients.
+const DEEP: &str = "
+model net(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
+    logits = image |> flatten |> dense(33) |> dense(17) |> relu |> dense(10)
+}
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    metric accuracy(logits, label)
+    optimizer = adam(lr = 3e-3)
+    schedule = cosine(warmup = 3)
+    shards = 8
+}
+";
+
+#[test]
+fn dense_layers_train_alike_in_any_pipeline() {
+    every_pipeline_gives_the_same_bits(
+        DEEP,
+        &[
+            "pipeline 2 at dense_2 { microbatches = 4; schedule = gpipe }",
+            "pipeline 2 at dense_3 { microbatches = 8 }",
+            "pipeline 3 at dense_2, dense_3 { microbatches = 2 }",
+            "pipeline 3 at dense_2, dense_3 { microbatches = 1; schedule = gpipe }",
+            "data 2; pipeline 2 at dense_2 { microbatches = 4 }",
+            "data 3; pipeline 3 at dense_2, dense_3 { microbatches = 2; schedule = gpipe }",
+        ],
+    );
+}
+
+#[test]
+fn convolutions_and_draws_train_alike_in_any_pipeline() {
+    every_pipeline_gives_the_same_bits(
+        NOISY,
+        &[
+            "pipeline 2 at conv_2 { microbatches = 4 }",
+            "data 2; pipeline 3 at conv_2, dense_1 { microbatches = 2 }",
+        ],
+    );
+}
+
+/// Parameters that stages share, and a term of the loss that follows from parameters of all stages.
+const TIED: &str = "
+layer ridge(x: f32[n, k], units: int) -> y: f32[n, units] {
+    param w: f32[k, units] ~ glorot_uniform
+    penalty size = 0.01 * sum(w * w)
+    y[n, u] = sum[k] x[n, k] * w[k, u]
+}
+model net(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
+    shared f = dense(16)
+    logits = image |> flatten |> ridge(16) |> f |> relu |> ridge(16) |> f |> ridge(10)
+}
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    metric accuracy(logits, label)
+    optimizer = momentum(lr = 0.02)
+}
+";
+
+#[test]
+fn parameters_of_several_stages_train_alike_in_any_pipeline() {
+    every_pipeline_gives_the_same_bits(
+        TIED,
+        &[
+            "pipeline 2 at ridge_2 { microbatches = 4 }",
+            "data 2; pipeline 3 at ridge_2, ridge_3 { microbatches = 2; schedule = gpipe }",
+        ],
+    );
+}
+
+#[test]
+fn what_the_summary_says_of_a_pipeline_is_what_it_sends() {
+    let text =
+        format!("{DEEP}parallel net {{ data 2; pipeline 2 at dense_2 {{ microbatches = 4 }} }}\n");
+    let model = Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"));
+    let summaries = summaries(&model, 4);
+    assert_eq!(
+        summaries.iter().map(|rank| rank.params).sum::<i64>(),
+        2 * (64 * 33 + 33 + 33 * 17 + 17 + 170 + 10)
+    );
+    assert_eq!(summaries.iter().map(|rank| rank.live).collect::<Vec<_>>(), [2, 1, 2, 1]);
+    for (rank, found) in steps_only(&model, 4).into_iter().enumerate() {
+        // Whether to stop is asked once a step; a stage's parameters go to rank 0 once, here after each epoch and at the end.
+        assert!(found.messages >= 10 * (summaries[rank].messages + 3), "rank {rank}: {found:?}");
+        assert!(
+            found.messages <= 10 * (summaries[rank].messages + 3) + 5,
+            "rank {rank}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_pipeline_across_a_statistic_of_the_batch_is_refused() {
+    let text = format!("{CENTRED}parallel net {{ pipeline 2 at dense_2 {{ microbatches = 2 }} }}");
+    let model = Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"));
+    let comm = threads(2).swap_remove(0);
+    let refused = model.compile_rank(&options(1), Box::new(comm)).expect_err("it needs the batch");
+    let message = refused.to_string();
+    assert!(message.contains("needs the whole batch in the middle of the network"), "{message}");
 }
 
 #[test]
@@ -253,4 +382,42 @@ fn a_rank_that_goes_ends_the_others() {
     let mut net = model.compile_rank(&options(1), Box::new(comm)).expect("it compiles");
     let lost = net.fit(&splits(), &config(), &mut |_, _| Control::Continue).expect_err("alone");
     assert_eq!(lost.to_string(), "rank 1 of 2 has gone; the run cannot go on without it");
+}
+
+/// Trains as the table does, spread as `parallel` says.
+fn trains_to_the_table(entry: reference::Entry, parallel: &str) {
+    let model = entry.model(parallel);
+    let ranks = model.elaborated().program.settings.grid().ranks() as usize;
+    let options =
+        Options { batch: entry.batch, threads: 1, seed: reference::SEED, ..Options::default() };
+    let hashes = on_ranks(&model, ranks, &options, |mut net| {
+        net.fit(&entry.splits(), &entry.config(), &mut |_, _| Control::Continue)
+            .expect("it trains");
+        (net.session().rank() == 0).then(|| reference::hash(&model, net.session()))
+    });
+    assert_eq!(hashes[0], Some(entry.expected()), "{parallel}");
+}
+
+#[test]
+fn digits_mlp_trains_to_the_table_on_any_grid() {
+    for parallel in [
+        "data 4",
+        "pipeline 2 at dense_2 { microbatches = 4; schedule = gpipe }",
+        "pipeline 2 at dense_3 { microbatches = 4; schedule = one_f_one_b }",
+        "pipeline 3 at dense_2, dense_3 { microbatches = 2; schedule = gpipe }",
+        "pipeline 3 at dense_2, dense_3 { microbatches = 4; schedule = one_f_one_b }",
+        "data 2; pipeline 2 at dense_2 { microbatches = 2 }",
+    ] {
+        trains_to_the_table(reference::DIGITS_MLP, parallel);
+    }
+}
+
+#[test]
+fn lenet_trains_to_the_table_in_a_pipeline() {
+    for parallel in [
+        "pipeline 2 at dense_1 { microbatches = 4; schedule = gpipe }",
+        "pipeline 3 at conv_2, dense_2 { microbatches = 4; schedule = one_f_one_b }",
+    ] {
+        trains_to_the_table(reference::LENET, parallel);
+    }
 }

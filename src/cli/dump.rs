@@ -1,7 +1,8 @@
 //! `dlc dump`: the text of any stage.
 
 use clap::ValueEnum;
-use dlc_driver::model::{Part as RankPart, elaborate_file, load};
+use dlc_driver::model::{elaborate_file, load};
+use dlc_driver::ranks::RankOf;
 use dlc_driver::stages::{Part, Stage, text};
 
 use super::options::{ModelArgs, RunArgs};
@@ -82,7 +83,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         None => Part::Predict,
     };
     let batch = args.run.batch.map(|batch| batch as usize);
-    let rank = args.ranks.map(|parts| RankPart { parts, number: args.rank });
+    let rank = args.ranks.map(|ranks| RankOf::of(&elaborated.program, ranks, args.rank));
+    let rank = rank.transpose().map_err(dlc::Error::from)?;
     let target = args.run.any_target()?;
     match text(&elaborated, part, stage, batch, target, rank).map_err(dlc::Error::from)? {
         Some(text) => output::text(&text)?,

@@ -1,8 +1,8 @@
 //! `dlc summary`: what a model consists of.
 
 use comfy_table::{CellAlignment, Table, presets};
-use dlc_abi::Manifest;
-use dlc_driver::model::{RankSummary, rank_summaries};
+use dlc_abi::{Manifest, bubble};
+use dlc_driver::ranks::{RankSummary, rank_summaries};
 use dlc_frontend::{LayerSummary, ModelProgram};
 use dlc_train::Shape;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(super) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     run: RunArgs,
-    /// Also show what each of so many ranks has
+    /// Show what each of so many ranks has [default: as many as the model asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     ranks: Option<u32>,
     /// As a JSON object
@@ -35,11 +35,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let kept: u64 =
         net.session().memory().layout().entries().iter().map(|entry| entry.bytes as u64).sum();
     let batch = args.run.batch.map(|batch| batch as usize);
-    let ranks = match args.ranks {
-        Some(ranks) => {
-            rank_summaries(model.elaborated(), batch, ranks).map_err(dlc::Error::from)?
+    let grid = program.settings.grid();
+    let ranks = match args.ranks.unwrap_or(grid.ranks()) {
+        1 if args.ranks.is_none() => Vec::new(),
+        ranks => {
+            let backend = args.run.target()?.backend().map_err(dlc::Error::from)?;
+            let target = backend.target();
+            rank_summaries(model.elaborated(), batch, ranks, &target).map_err(dlc::Error::from)?
         }
-        None => Vec::new(),
     };
     let what = if programs.train.is_some() { "training step" } else { "inference" };
     if args.json {
@@ -81,30 +84,60 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     if !ranks.is_empty() {
         output::line("")?;
         output::line(rank_table(&ranks))?;
+        if let Some(pipeline) = &program.settings.pipeline {
+            let (stages, pieces) = (pipeline.stages(), pipeline.micro_batches);
+            output::line(format_args!(
+                "{stages} stages, {pieces} micro-batches, {}: each stage waits {:.1} % of a step, if all take the same time",
+                pipeline.order.name(),
+                100.0 * bubble(stages, pieces)
+            ))?;
+        }
     }
     Ok(Outcome::Done)
 }
 
 fn rank_json(rank: &RankSummary) -> Value {
     json!({
+        "replica": rank.place.replica,
+        "stage": rank.place.stage,
         "first_shard": rank.shards.0,
         "shards": rank.shards.1,
         "examples": rank.examples,
-        "messages": rank.traffic.messages,
-        "bytes": rank.traffic.bytes,
+        "params": rank.params,
+        "bytes_kept": rank.bytes_kept,
+        "bytes_step": rank.bytes_step,
+        "micro_batches": rank.live,
+        "messages": rank.messages,
+        "bytes": rank.bytes,
     })
 }
 
 fn rank_table(ranks: &[RankSummary]) -> Table {
-    let mut table = table(&["rank", "shards", "examples", "messages a step", "bytes a step"]);
+    let mut table = table(&[
+        "rank",
+        "stage",
+        "shards",
+        "examples",
+        "parameters",
+        "kept",
+        "for a step",
+        "under way",
+        "messages a step",
+        "bytes a step",
+    ]);
     for (number, rank) in ranks.iter().enumerate() {
         let (first, count, of) = rank.shards;
         table.add_row([
             number.to_string(),
+            rank.place.stage.to_string(),
             format!("{first} to {} of {of}", first + count - 1),
             rank.examples.to_string(),
-            rank.traffic.messages.to_string(),
-            grouped(i64::try_from(rank.traffic.bytes).unwrap_or(i64::MAX)),
+            grouped(rank.params),
+            mib(rank.bytes_kept),
+            mib(rank.bytes_step),
+            rank.live.to_string(),
+            rank.messages.to_string(),
+            grouped(i64::try_from(rank.bytes).unwrap_or(i64::MAX)),
         ]);
     }
     table

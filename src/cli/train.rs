@@ -66,18 +66,18 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<Outcome> {
         return ranks::end(&place, outcome);
     }
     let model = args.model.open()?;
-    match model.elaborated().program.settings.replicas {
+    match model.elaborated().program.settings.grid().ranks() {
         1 => train(&args, &model, None),
-        replicas => side_by_side(args, &model, replicas as usize),
+        ranks => side_by_side(args, &model, ranks as usize),
     }
 }
 
-/// The replicas that the text asks for, as ranks of this process.
-fn side_by_side(mut args: Args, model: &Model, replicas: usize) -> anyhow::Result<Outcome> {
-    args.run.share_threads(replicas);
+/// The ranks that the text asks for, as threads of this process.
+fn side_by_side(mut args: Args, model: &Model, ranks: usize) -> anyhow::Result<Outcome> {
+    args.run.share_threads(ranks);
     let args = &args;
     std::thread::scope(|scope| {
-        let mut ends = dlc::comm::threads(replicas).into_iter();
+        let mut ends = dlc::comm::threads(ranks).into_iter();
         let first = ends.next().map(|end| Box::new(end) as Box<dyn Communicator>);
         let others: Vec<_> =
             ends.map(|end| scope.spawn(move || train(args, model, Some(Box::new(end))))).collect();

@@ -59,6 +59,8 @@ impl Error {
                     | DriverError::NotTrained { .. } => true,
                     // A build script asks for no part of a batch.
                     DriverError::Split(_)
+                    | DriverError::Ranks { .. }
+                    | DriverError::NoRank { .. }
                     | DriverError::Pass(_)
                     | DriverError::Codegen(_)
                     | DriverError::Artefact { .. }

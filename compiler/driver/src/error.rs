@@ -13,6 +13,24 @@ pub enum DriverError {
     /// The step cannot be cut into parts of a batch.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// Ranks that cannot be shared out to the stages of a model.
+    #[error(
+        "{ranks} ranks cannot be shared out to the {stages} stages of the model; give a multiple of {stages}"
+    )]
+    Ranks {
+        /// The ranks there are.
+        ranks: u32,
+        /// The stages that the text asks for.
+        stages: u32,
+    },
+    /// A rank beyond those there are.
+    #[error("there is no rank {rank} of {ranks}; they are numbered from 0")]
+    NoRank {
+        /// The rank asked for.
+        rank: u32,
+        /// The ranks there are.
+        ranks: u32,
+    },
     /// A back end gave up.
     #[error(transparent)]
     Codegen(#[from] CodegenError),

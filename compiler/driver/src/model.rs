@@ -6,17 +6,15 @@
 use crate::backend::Target;
 use crate::error::DriverError;
 use crate::lower::{self, Compiled};
+use crate::ranks::{self, RankOf};
 use dlc_abi::NumericsClass;
 use dlc_frontend::{ElaborateOptions, Frontend, ModelProgram, TrainForward};
 use dlc_grammar::ast::ItemKind;
 use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse, parse_part, std_files, std_used};
 use dlc_ir::graph::{Graph, NodeId, Op};
 use dlc_passes::autodiff;
-use dlc_passes::fuse;
 use dlc_passes::pass::{PassCx, PassManager, PassOptions};
 use dlc_passes::pipeline::TO_FROZEN;
-use dlc_passes::split_batch;
-pub use dlc_passes::split_batch::Part;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -85,8 +83,8 @@ pub struct CompileOptions {
     pub class: NumericsClass,
     /// Verify every law after every pass, in release builds too.
     pub verify: bool,
-    /// For one of several parts of each batch: training and evaluation then exchange values with the other parts.
-    pub part: Option<Part>,
+    /// For one of several ranks: training and evaluation then exchange values with the others.
+    pub rank: Option<RankOf>,
 }
 
 impl Default for CompileOptions {
@@ -96,7 +94,7 @@ impl Default for CompileOptions {
             target: Target::best(),
             class: NumericsClass::Fused,
             verify: false,
-            part: None,
+            rank: None,
         }
     }
 }
@@ -380,7 +378,7 @@ pub fn joint_graph(program: &ModelProgram) -> Result<Option<Graph>, Vec<Diagnost
     Ok(Some(graph))
 }
 
-fn joint_of(elaborated: &Elaborated) -> Result<Option<Graph>, Failure> {
+pub(crate) fn joint_of(elaborated: &Elaborated) -> Result<Option<Graph>, Failure> {
     joint_graph(&elaborated.program).map_err(|diagnostics| Failure::Diagnostics {
         sources: Box::new(elaborated.sources.clone()),
         diagnostics,
@@ -461,20 +459,21 @@ pub fn compile_model(
     let batch = batch_of(elaborated, options.batch)?;
     let start = Instant::now();
     let program = &elaborated.program;
-    let CompileOptions { target, class, verify, part, .. } = *options;
-    let work = Work { batch, target, class, verify, part };
+    let CompileOptions { target, class, verify, rank, .. } = *options;
+    let work = Work { program, batch, target, class, verify, rank };
     let trains = program.train.is_some();
     let measures = trains && !program.finish.outputs.is_empty();
-    let one = |graph: &Graph| work.compile(graph.clone(), None);
-    let some = |wanted: bool, graph: &Graph, part: Option<Part>| {
-        wanted.then(|| work.compile(graph.clone(), part)).transpose()
+    let some = |wanted: bool, graph: &Graph, cut: Cut| {
+        wanted.then(|| work.compile(graph.clone(), cut)).transpose()
     };
     let train = compile_step(elaborated, &work, start)?;
-    let inference = || -> Result<_, Failure> { Ok((one(&program.predict)?, start.elapsed())) };
+    let inference = || -> Result<_, Failure> {
+        Ok((work.compile(program.predict.clone(), Cut::Whole)?, start.elapsed()))
+    };
     let others = || -> Result<_, Failure> {
-        let init = one(&program.init)?;
-        let eval = some(trains, &program.eval, work.part)?;
-        Ok((init, eval, some(measures, &program.finish, None)?))
+        let init = work.compile(program.init.clone(), Cut::Leaves)?;
+        let eval = some(trains, &program.eval, Cut::Step)?;
+        Ok((init, eval, some(measures, &program.finish, Cut::Whole)?))
     };
     let (inference, others) = rayon::join(inference, others);
     let ((predict, inference), (init, eval, finish)) = (inference?, others?);
@@ -506,25 +505,36 @@ pub fn compile_model(
 /// The training step, and when it was ready, counted from `start`. `None` without a `train` block.
 fn compile_step(
     elaborated: &Elaborated,
-    work: &Work,
+    work: &Work<'_>,
     start: Instant,
 ) -> Result<Option<(Made, Duration)>, Failure> {
     let begin = Instant::now();
     let Some(joint) = joint_of(elaborated)? else { return Ok(None) };
     let joint_time = begin.elapsed();
-    let mut made = work.compile(joint, work.part)?;
+    let mut made = work.compile(joint, Cut::Step)?;
     made.timings.passes += joint_time;
     Ok(Some((made, start.elapsed())))
 }
 
 /// What all programs of a model are compiled with.
-struct Work {
+struct Work<'a> {
+    program: &'a ModelProgram,
     batch: i64,
     target: Target,
     class: NumericsClass,
     verify: bool,
-    /// For training and evaluation.
-    part: Option<Part>,
+    rank: Option<RankOf>,
+}
+
+/// What a rank has of a program.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// All of it.
+    Whole,
+    /// Its part of a step.
+    Step,
+    /// What concerns its parameters and states.
+    Leaves,
 }
 
 /// A program, and what is told of it.
@@ -536,16 +546,19 @@ struct Made {
     timings: Timings,
 }
 
-impl Work {
-    fn compile(&self, mut graph: Graph, part: Option<Part>) -> Result<Made, Failure> {
+impl Work<'_> {
+    fn compile(&self, mut graph: Graph, cut: Cut) -> Result<Made, Failure> {
         let start = Instant::now();
         graph.class = self.class;
         let frozen = freeze(graph, self.verify)?;
         // Text and operations are those of the whole, so that all ranks tell the same.
         let (text, flops) = (frozen.to_string(), flops(&frozen, self.batch));
-        let (frozen, batch) = match part {
-            Some(part) => cut(frozen, part, self.batch)?,
-            None => (frozen, self.batch),
+        let (frozen, batch) = match (cut, self.rank) {
+            (Cut::Whole, _) | (_, None) => (frozen, self.batch),
+            (Cut::Step, Some(rank)) => ranks::cut(frozen, rank, self.program, self.batch)?,
+            (Cut::Leaves, Some(rank)) => {
+                (ranks::first_values(frozen, rank, self.program), self.batch)
+            }
         };
         let passes = start.elapsed();
         let compiled = lower::compile(&frozen, batch, self.target)?;
@@ -572,55 +585,6 @@ impl Fingerprint {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
-}
-
-/// The graph of a part, with the most examples that it has of a batch.
-///
-/// # Errors
-/// When there are too few shards, or examples that depend on one another.
-pub fn cut(frozen: Graph, part: Part, batch: i64) -> Result<(Graph, i64), DriverError> {
-    let shards = frozen.shards;
-    let graph = split_batch::run(frozen, part, &PassCx::default())?;
-    let block = part.block(shards).expect("the pass has cut it");
-    Ok((graph, split_batch::largest_part(batch, shards, block)))
-}
-
-/// What one of several ranks has of each batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RankSummary {
-    /// Its shards: the first, how many, and how many the batch has.
-    pub shards: (u32, u32, u32),
-    /// The most examples it has.
-    pub examples: i64,
-    /// What it sends in a training step.
-    pub traffic: split_batch::Traffic,
-}
-
-/// What each of `ranks` ranks has; empty for a model without training.
-///
-/// # Errors
-/// When the model cannot be trained on so many.
-pub fn rank_summaries(
-    elaborated: &Elaborated,
-    batch: Option<usize>,
-    ranks: u32,
-) -> Result<Vec<RankSummary>, Failure> {
-    let batch = batch_of(elaborated, batch)?;
-    let Some(joint) = joint_of(elaborated)? else { return Ok(Vec::new()) };
-    let train = freeze(joint, false)?;
-    let shards = train.shards;
-    let summary = |number: u32| {
-        let part = Part { parts: ranks, number };
-        let (graph, examples) = cut(train.clone(), part, batch)?;
-        let program = fuse::run(&graph, batch).map_err(DriverError::from)?;
-        let block = part.block(shards).expect("the pass has cut it");
-        Ok(RankSummary {
-            shards: (block.first, block.count, shards),
-            examples,
-            traffic: split_batch::traffic(&graph, &program),
-        })
-    };
-    (0..ranks).map(summary).collect()
 }
 
 /// The most examples in a batch: what is asked for, else what the text says.

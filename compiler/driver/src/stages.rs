@@ -2,10 +2,11 @@
 
 use crate::backend::Target;
 use crate::lower;
-use crate::model::{Elaborated, Failure, batch_of, cut, freeze, joint_graph};
+use crate::model::{Elaborated, Failure, batch_of, freeze, joint_graph};
+use crate::ranks::{self, RankOf};
 use dlc_codegen::listing;
+use dlc_frontend::ModelProgram;
 use dlc_ir::graph::Graph;
-use dlc_passes::split_batch;
 use std::fmt::Write as _;
 
 /// A stage whose text can be shown.
@@ -41,7 +42,7 @@ pub enum Part {
 }
 
 /// The text of one program of a model at a stage; `None` when the model has no such program. With a `rank`, training and evaluation are
-/// those of one of several parts of each batch, cut after the freeze.
+/// what that rank runs of them, cut after the freeze.
 ///
 /// # Errors
 /// When something on the way to the stage fails.
@@ -51,7 +52,7 @@ pub fn text(
     stage: Stage,
     batch: Option<usize>,
     target: Target,
-    rank: Option<split_batch::Part>,
+    rank: Option<RankOf>,
 ) -> Result<Option<String>, Failure> {
     let program = &elaborated.program;
     let has_train = program.train.is_some();
@@ -71,22 +72,23 @@ pub fn text(
     let Some(graph) = graph else { return Ok(None) };
     let batch = batch_of(elaborated, batch)?;
     let rank = rank.filter(|_| matches!(part, Part::Train | Part::Eval));
-    graph_text(graph, stage, batch, target, rank).map(Some)
+    graph_text(program, graph, stage, batch, target, rank).map(Some)
 }
 
 fn graph_text(
+    program: &ModelProgram,
     graph: Graph,
     stage: Stage,
     mut batch: i64,
     target: Target,
-    rank: Option<split_batch::Part>,
+    rank: Option<RankOf>,
 ) -> Result<String, Failure> {
     if matches!(stage, Stage::Graph | Stage::Autodiff) {
         return Ok(graph.to_string());
     }
     let mut frozen = freeze(graph, false)?;
     if let Some(rank) = rank {
-        (frozen, batch) = cut(frozen, rank, batch)?;
+        (frozen, batch) = ranks::cut(frozen, rank, program, batch)?;
     }
     if stage == Stage::Frozen {
         return Ok(frozen.to_string());

@@ -18,5 +18,6 @@ mod value;
 pub use diagnostics::{Explanation, explanations};
 pub use program::{
     DataInput, ElaborateOptions, Frontend, LayerSummary, MetricInfo, ModelProgram, NamedTensor,
-    Objective, ParamInfo, StateInfo, TrainForward, TrainSettings, load,
+    Objective, ParamInfo, PipelineSettings, StageStart, StateInfo, TrainForward, TrainSettings,
+    load,
 };

@@ -35,6 +35,7 @@ fn wrong_programs_are_explained() {
         "library.txt",
         "limits.txt",
         "names.txt",
+        "parallel.txt",
         "shapes.txt",
         "training.txt",
         "types.txt",

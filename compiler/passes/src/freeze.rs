@@ -29,7 +29,6 @@
 
 use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
-use crate::simplify;
 use dlc_abi::{Dim, ElemType, NumericsClass};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
@@ -54,11 +53,11 @@ pub fn run(graph: Graph, cx: &PassCx) -> Result<Graph, PassError> {
     if graph.frozen {
         return Ok(graph);
     }
-    let graph = match graph.class {
+    let mut graph = match graph.class {
         NumericsClass::Fused => fuse_products(graph, cx),
         NumericsClass::Unfused => graph,
     };
-    let mut graph = simplify::drop_unneeded(graph);
+    graph.prune();
     let ids: Vec<NodeId> = graph.nodes.keys().collect();
     for id in ids {
         let node = &graph.nodes[id];

@@ -19,4 +19,5 @@ mod rebuild;
 pub mod relayout;
 pub mod schedule;
 pub mod split_batch;
+pub mod split_stages;
 pub mod vectorize;

@@ -5,15 +5,19 @@
 #![deny(unsafe_code)]
 
 mod context;
+mod grid;
 mod loaded;
 mod manifest;
+mod schedule;
 
 pub use context::{
     BARRIER_OK, BarrierFn, ErrorSlot, STATUS_BAD_INDEX, STATUS_CANCELLED, STATUS_OK, SegmentFn,
     StepContext,
 };
+pub use grid::{Among, Grid, Place, Wire};
 pub use loaded::LoadedProgram;
 pub use manifest::{
     BufferDesc, BufferRole, Dim, ElemType, ExchangeDesc, ExchangeKind, Manifest, NUMERICS_VERSION,
     NumericsClass, SegmentDesc, SegmentKind, WINDOW_INPUT,
 };
+pub use schedule::{Action, PipelineOrder, bubble};

@@ -1,5 +1,6 @@
 //! The manifest of a compiled program: its buffers and segments, as plain serialisable data.
 
+use crate::grid::Among;
 use serde::{Deserialize, Serialize};
 
 /// Version of the rules that decide every bit of a result. It is stored in checkpoints and artefacts;
@@ -148,6 +149,8 @@ pub enum ExchangeKind {
 pub struct ExchangeDesc {
     /// Who gets what.
     pub kind: ExchangeKind,
+    /// Between whom.
+    pub among: Among,
     /// Index of the buffer that this part gives.
     pub from: usize,
     /// Index of the buffer that it takes; its first axis has an element for each part.

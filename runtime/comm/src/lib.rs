@@ -45,12 +45,18 @@ pub trait Communicator: Debug + Send + Sync {
     /// The host of a rank, for messages; `None` where all are threads of one process.
     fn host(&self, rank: usize) -> Option<&str>;
 
-    /// Begins an exchange. Several may be under way, told apart by small numbers; the transport keeps the messages until
+    /// Begins an exchange between the ranks of a group, this one among them; messages of other ranks are left alone. Several may be under
+    /// way, told apart by small numbers, which are the same on all ranks of a group; the transport keeps the messages until
     /// [`Communicator::finish`] gives them back.
     ///
     /// # Errors
     /// When the transport fails.
-    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError>;
+    fn begin(
+        &mut self,
+        number: usize,
+        group: &[usize],
+        messages: Messages,
+    ) -> Result<(), CommError>;
 
     /// Moves along what is under way, without waiting. Some transports move nothing between calls.
     ///
@@ -64,15 +70,31 @@ pub trait Communicator: Debug + Send + Sync {
     /// When another rank is gone, or gives something of another length.
     fn finish(&mut self, number: usize) -> Result<Messages, CommError>;
 
-    /// Begins an exchange and waits for its end.
+    /// Begins an exchange between all ranks and waits for its end.
     ///
     /// # Errors
     /// As the two.
     fn exchange(&mut self, messages: Messages) -> Result<Messages, CommError> {
-        self.begin(0, messages)?;
+        let all: Vec<usize> = (0..self.ranks()).collect();
+        self.begin(0, &all, messages)?;
         self.finish(0)
     }
+
+    /// Sends a message on its way to one other rank, which takes those of this rank in their order, whatever exchanges are under way.
+    ///
+    /// # Errors
+    /// When the transport fails.
+    fn send(&mut self, to: usize, message: Vec<u8>) -> Result<(), CommError>;
+
+    /// Waits for the next message of another rank, and fills `message` with it.
+    ///
+    /// # Errors
+    /// When that rank is gone, or its message has another length.
+    fn receive(&mut self, from: usize, message: Vec<u8>) -> Result<Vec<u8>, CommError>;
 }
+
+/// The number of messages that belong to no exchange.
+const SINGLE: usize = (1 << 15) - 1;
 
 /// How many ranks a launcher has started together with this process, as the environment tells it; `None` without a launcher.
 pub fn launched_ranks() -> Option<usize> {

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{CommError, Communicator, Messages};
+use crate::{CommError, Communicator, Messages, SINGLE};
 
 /// A rank's end of a transport between threads.
 #[derive(Debug)]
@@ -12,8 +12,16 @@ pub struct Local {
     rank: usize,
     ranks: usize,
     shared: Arc<Shared>,
-    /// Exchanges that are under way, with their numbers.
-    begun: Vec<(usize, Messages)>,
+    /// Exchanges that are under way.
+    begun: Vec<Begun>,
+}
+
+/// An exchange that is under way.
+#[derive(Debug)]
+struct Begun {
+    number: usize,
+    group: Vec<usize>,
+    messages: Messages,
 }
 
 #[derive(Debug)]
@@ -64,15 +72,20 @@ impl Communicator for Local {
         None
     }
 
-    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError> {
+    fn begin(
+        &mut self,
+        number: usize,
+        group: &[usize],
+        messages: Messages,
+    ) -> Result<(), CommError> {
         let mut state = self.shared.lock();
-        for to in (0..self.ranks).filter(|&rank| rank != self.rank) {
+        for &to in group.iter().filter(|rank| **rank != self.rank) {
             let message = messages.given[to].clone();
             state.boxes[self.rank * self.ranks + to].push((number, message));
         }
         drop(state);
         self.shared.changed.notify_all();
-        self.begun.push((number, messages));
+        self.begun.push(Begun { number, group: group.to_vec(), messages });
         Ok(())
     }
 
@@ -81,27 +94,50 @@ impl Communicator for Local {
     }
 
     fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
-        let at = self.begun.iter().position(|(begun, _)| *begun == number);
-        let (_, mut messages) = self.begun.remove(at.expect("what is finished was begun"));
-        let mut state = self.shared.lock();
-        for from in (0..self.ranks).filter(|&rank| rank != self.rank) {
-            let found = loop {
-                let letters = &mut state.boxes[from * self.ranks + self.rank];
-                if let Some(at) = letters.iter().position(|(sent, _)| *sent == number) {
-                    break letters.remove(at).1;
-                }
-                if state.gone[from] {
-                    return Err(CommError::Lost { rank: from, ranks: self.ranks });
-                }
-                state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            };
-            let (expected, found_len) = (messages.taken[from].len(), found.len());
-            if expected != found_len {
-                return Err(CommError::Length { rank: from, expected, found: found_len });
-            }
-            messages.taken[from].copy_from_slice(&found);
+        let at = self.begun.iter().position(|begun| begun.number == number);
+        let Begun { group, mut messages, .. } =
+            self.begun.remove(at.expect("what is finished was begun"));
+        for from in group.into_iter().filter(|rank| *rank != self.rank) {
+            self.take(from, number, &mut messages.taken[from])?;
         }
         Ok(messages)
+    }
+
+    fn send(&mut self, to: usize, message: Vec<u8>) -> Result<(), CommError> {
+        let mut state = self.shared.lock();
+        state.boxes[self.rank * self.ranks + to].push((SINGLE, message));
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    fn receive(&mut self, from: usize, mut message: Vec<u8>) -> Result<Vec<u8>, CommError> {
+        self.take(from, SINGLE, &mut message)?;
+        Ok(message)
+    }
+}
+
+impl Local {
+    /// Waits for the oldest message of that number from a rank.
+    fn take(&self, from: usize, number: usize, message: &mut [u8]) -> Result<(), CommError> {
+        let mut state = self.shared.lock();
+        let found = loop {
+            let letters = &mut state.boxes[from * self.ranks + self.rank];
+            if let Some(at) = letters.iter().position(|(sent, _)| *sent == number) {
+                break letters.remove(at).1;
+            }
+            if state.gone[from] {
+                return Err(CommError::Lost { rank: from, ranks: self.ranks });
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(state);
+        let (expected, found_len) = (message.len(), found.len());
+        if expected != found_len {
+            return Err(CommError::Length { rank: from, expected, found: found_len });
+        }
+        message.copy_from_slice(&found);
+        Ok(())
     }
 }
 
@@ -135,8 +171,12 @@ mod tests {
                             for number in [0, 1] {
                                 let given =
                                     (0..3).map(|to| vec![round + number, from, to]).collect();
-                                end.begin(number.into(), message(given, vec![vec![0; 3]; 3]))
-                                    .expect("all ranks are there");
+                                end.begin(
+                                    number.into(),
+                                    &[0, 1, 2],
+                                    message(given, vec![vec![0; 3]; 3]),
+                                )
+                                .expect("all ranks are there");
                             }
                             let newer = end.finish(1).expect("all ranks are there").taken.concat();
                             all.push(end.finish(0).expect("all ranks are there").taken.concat());
@@ -166,6 +206,33 @@ mod tests {
         let mut first = ends.pop().expect("two were made");
         let lost = first.exchange(message(vec![vec![], vec![1]], vec![vec![], vec![0]]));
         assert_eq!(lost, Err(CommError::Lost { rank: 1, ranks: 2 }));
+    }
+
+    #[test]
+    fn a_group_exchanges_while_single_messages_pass_it() {
+        let found: Vec<Vec<u8>> = std::thread::scope(|scope| {
+            let run = |mut end: Local| {
+                scope.spawn(move || {
+                    // Ranks 0 and 2 are a group, 1 is none of it.
+                    let (own, last) = (end.rank(), 2 - end.rank());
+                    if own == 1 {
+                        let first = end.receive(0, vec![0; 2]).expect("it was sent");
+                        return [first, end.receive(0, vec![0]).expect("it was sent")].concat();
+                    }
+                    let given = vec![vec![own as u8]; 3];
+                    end.begin(7, &[0, 2], message(given, vec![vec![0]; 3])).expect("it begins");
+                    if own == 0 {
+                        end.send(1, vec![8, 9]).expect("it is sent");
+                        end.send(1, vec![10]).expect("it is sent");
+                    }
+                    let taken = end.finish(7).expect("both are there").taken;
+                    vec![taken[last][0], taken[1][0]]
+                })
+            };
+            let ranks: Vec<_> = threads(3).into_iter().map(run).collect();
+            ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect()
+        });
+        assert_eq!(found, [vec![2, 0], vec![8, 9, 10], vec![0, 0]]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use crate::{CommError, Communicator, Messages};
+use crate::{CommError, Communicator, Messages, SINGLE};
 
 /// Bytes in which a rank tells the others where it is.
 const CARD: usize = 512;
@@ -62,12 +62,16 @@ pub struct Mpi {
     spins: bool,
     /// By their numbers.
     under_way: Vec<Option<UnderWay>>,
+    /// Single messages that may not have left yet.
+    sent: Vec<UnderWay>,
 }
 
 /// An exchange that MPI works on.
 struct UnderWay {
     messages: Messages,
-    /// Receives from the other ranks in order, then sends.
+    /// From which ranks messages come.
+    from: Vec<usize>,
+    /// Receives from these ranks in order, then sends.
     requests: Vec<ffi::MPI_Request>,
     statuses: Vec<MaybeUninit<ffi::MPI_Status>>,
     /// Whether all requests are complete, and the statuses those of their ends.
@@ -108,6 +112,7 @@ impl Mpi {
             sharers: 1,
             spins: false,
             under_way: Vec::new(),
+            sent: Vec::new(),
         };
         started.meet()?;
         Ok(started)
@@ -136,10 +141,22 @@ impl Mpi {
         Ok(())
     }
 
-    /// The other ranks, in the order of an exchange's requests.
-    fn others(&self) -> impl Iterator<Item = usize> + use<> {
-        let own = self.rank;
-        (0..self.ranks).filter(move |&rank| rank != own)
+    /// Waits until something is done that was begun.
+    fn wait(spins: bool, under_way: &mut UnderWay) {
+        let mut waited = 0_u32;
+        while !under_way.test() {
+            waited = waited.saturating_add(1);
+            match (spins, waited > YIELDS) {
+                (true, _) => std::hint::spin_loop(),
+                (false, false) => std::thread::yield_now(),
+                (false, true) => std::thread::sleep(SLEEP),
+            }
+        }
+    }
+
+    /// Room for the messages of all ranks, of which a single one goes or comes.
+    fn single(&self) -> Messages {
+        Messages { given: vec![Vec::new(); self.ranks], taken: vec![Vec::new(); self.ranks] }
     }
 
     fn check_thread(&self) -> Result<(), CommError> {
@@ -171,6 +188,10 @@ impl Drop for Mpi {
     fn drop(&mut self) {
         // MPI may still write into the messages of an exchange that was not waited for.
         self.under_way.drain(..).for_each(std::mem::forget);
+        if self.check_thread().is_ok() {
+            self.sent.retain_mut(|sent| !sent.test());
+        }
+        self.sent.drain(..).for_each(std::mem::forget);
     }
 }
 
@@ -180,14 +201,20 @@ pub fn abort(status: i32) -> ! {
 }
 
 impl UnderWay {
-    fn post(number: usize, mut messages: Messages, others: &[usize]) -> Result<Self, CommError> {
+    /// Begins to receive from some ranks and to send to some.
+    fn post(
+        number: usize,
+        mut messages: Messages,
+        from: &[usize],
+        to: &[usize],
+    ) -> Result<Self, CommError> {
         let too_much = |_| transport("a message has more bytes than MPI counts");
         let tag = c_int::try_from(number).map_err(too_much)?;
-        let mut requests = Vec::with_capacity(2 * others.len());
+        let mut requests = Vec::with_capacity(from.len() + to.len());
         // SAFETY: a constant of the library, set before MPI is started.
         let (bytes, world) = unsafe { (ffi::RSMPI_UINT8_T, ffi::RSMPI_COMM_WORLD) };
-        for &from in others {
-            let message = &mut messages.taken[from];
+        for &rank in from {
+            let message = &mut messages.taken[rank];
             let len = c_int::try_from(message.len()).map_err(too_much)?;
             let mut request = MaybeUninit::uninit();
             // SAFETY: MPI writes at most `len` bytes into the vector's memory, which neither moves nor is touched nor freed before the
@@ -196,23 +223,23 @@ impl UnderWay {
             // what arrives.
             requests.push(unsafe {
                 let to = message.as_mut_ptr().cast();
-                ffi::MPI_Irecv(to, len, bytes, from as c_int, tag, world, request.as_mut_ptr());
+                ffi::MPI_Irecv(to, len, bytes, rank as c_int, tag, world, request.as_mut_ptr());
                 request.assume_init()
             });
         }
-        for &to in others {
-            let message = &messages.given[to];
+        for &rank in to {
+            let message = &messages.given[rank];
             let len = c_int::try_from(message.len()).map_err(too_much)?;
             let mut request = MaybeUninit::uninit();
             // SAFETY: as above; MPI only reads.
             requests.push(unsafe {
                 let from = message.as_ptr().cast();
-                ffi::MPI_Isend(from, len, bytes, to as c_int, tag, world, request.as_mut_ptr());
+                ffi::MPI_Isend(from, len, bytes, rank as c_int, tag, world, request.as_mut_ptr());
                 request.assume_init()
             });
         }
         let statuses = requests.iter().map(|_| MaybeUninit::uninit()).collect();
-        Ok(UnderWay { messages, requests, statuses, done: false })
+        Ok(UnderWay { messages, from: from.to_vec(), requests, statuses, done: false })
     }
 
     /// Whether all of it is done. Moves along whatever else is under way.
@@ -235,9 +262,9 @@ impl UnderWay {
     }
 
     /// Compares the bytes that came from each rank with those expected, once all is done.
-    fn check_lengths(&self, others: impl Iterator<Item = usize>) -> Result<(), CommError> {
+    fn check_lengths(&self) -> Result<(), CommError> {
         assert!(self.done, "statuses are those of ended requests");
-        for (rank, status) in others.zip(&self.statuses) {
+        for (&rank, status) in self.from.iter().zip(&self.statuses) {
             let mut found = 0;
             // SAFETY: receives come first in the list, and `done` says that their statuses were filled.
             unsafe { ffi::MPI_Get_count(status.as_ptr(), ffi::RSMPI_UINT8_T, &mut found) };
@@ -273,13 +300,18 @@ impl Communicator for Mpi {
         self.hosts.get(rank).map(String::as_str)
     }
 
-    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError> {
+    fn begin(
+        &mut self,
+        number: usize,
+        group: &[usize],
+        messages: Messages,
+    ) -> Result<(), CommError> {
         self.check_thread()?;
-        let others: Vec<usize> = self.others().collect();
+        let others: Vec<usize> = group.iter().copied().filter(|&rank| rank != self.rank).collect();
         if self.under_way.len() <= number {
             self.under_way.resize_with(number + 1, || None);
         }
-        self.under_way[number] = Some(UnderWay::post(number, messages, &others)?);
+        self.under_way[number] = Some(UnderWay::post(number, messages, &others, &others)?);
         Ok(())
     }
 
@@ -294,17 +326,28 @@ impl Communicator for Mpi {
     fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
         self.check_thread()?;
         let under_way = self.under_way[number].as_mut().expect("what is finished was begun");
-        let mut waited = 0_u32;
-        while !under_way.test() {
-            waited = waited.saturating_add(1);
-            match (self.spins, waited > YIELDS) {
-                (true, _) => std::hint::spin_loop(),
-                (false, false) => std::thread::yield_now(),
-                (false, true) => std::thread::sleep(SLEEP),
-            }
-        }
-        let done = self.under_way[number].take().expect("tested above");
-        done.check_lengths(self.others())?;
+        Self::wait(self.spins, under_way);
+        let done = self.under_way[number].take().expect("waited for above");
+        done.check_lengths()?;
         Ok(done.messages)
+    }
+
+    fn send(&mut self, to: usize, message: Vec<u8>) -> Result<(), CommError> {
+        self.check_thread()?;
+        self.sent.retain_mut(|sent| !sent.test());
+        let mut messages = self.single();
+        messages.given[to] = message;
+        self.sent.push(UnderWay::post(SINGLE, messages, &[], &[to])?);
+        Ok(())
+    }
+
+    fn receive(&mut self, from: usize, message: Vec<u8>) -> Result<Vec<u8>, CommError> {
+        self.check_thread()?;
+        let mut messages = self.single();
+        messages.taken[from] = message;
+        let mut coming = UnderWay::post(SINGLE, messages, &[from], &[])?;
+        Self::wait(self.spins, &mut coming);
+        coming.check_lengths()?;
+        Ok(std::mem::take(&mut coming.messages.taken[from]))
     }
 }

@@ -24,6 +24,11 @@ impl Counted {
         Counted { inner, traffic: Traffic::default() }
     }
 
+    fn count(&mut self, message: &[u8]) {
+        self.traffic.messages += 1;
+        self.traffic.bytes += message.len() as u64;
+    }
+
     /// What was sent so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
@@ -51,13 +56,17 @@ impl Communicator for Counted {
         self.inner.host(rank)
     }
 
-    fn begin(&mut self, number: usize, messages: Messages) -> Result<(), CommError> {
+    fn begin(
+        &mut self,
+        number: usize,
+        group: &[usize],
+        messages: Messages,
+    ) -> Result<(), CommError> {
         let own = self.rank();
-        for (_, message) in messages.given.iter().enumerate().filter(|(to, _)| *to != own) {
-            self.traffic.messages += 1;
-            self.traffic.bytes += message.len() as u64;
+        for &to in group.iter().filter(|rank| **rank != own) {
+            self.count(&messages.given[to]);
         }
-        self.inner.begin(number, messages)
+        self.inner.begin(number, group, messages)
     }
 
     fn progress(&mut self) -> Result<(), CommError> {
@@ -66,5 +75,14 @@ impl Communicator for Counted {
 
     fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
         self.inner.finish(number)
+    }
+
+    fn send(&mut self, to: usize, message: Vec<u8>) -> Result<(), CommError> {
+        self.count(&message);
+        self.inner.send(to, message)
+    }
+
+    fn receive(&mut self, from: usize, message: Vec<u8>) -> Result<Vec<u8>, CommError> {
+        self.inner.receive(from, message)
     }
 }

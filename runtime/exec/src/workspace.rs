@@ -273,30 +273,55 @@ impl Workspace {
         Ok(buffer.view(start, count).expect("the program was checked to fit its buffers"))
     }
 
-    /// The bytes of a message, a [`BufferRole::Message`], by its index in the manifest; without padding.
+    /// The elements of an input, output or message for a batch as bytes, by its index in the manifest; with those of the largest batch
+    /// between them where the batch is not the outermost axis.
     ///
     /// # Panics
-    /// When the buffer is no message.
-    pub fn message(&self, index: usize) -> &[u8] {
-        let (own, bytes) = self.message_place(index);
+    /// When the buffer is none of these, or the batch is too large.
+    pub fn bytes(&self, index: usize, batch: usize) -> &[u8] {
+        let (own, bytes) = self.bytes_place(index, batch);
         &self.buffers.own[own].as_bytes()[..bytes]
     }
 
-    /// As [`Workspace::message`], to be changed.
+    /// As [`Workspace::bytes`], to be changed.
     ///
     /// # Panics
-    /// When the buffer is no message.
-    pub fn message_mut(&mut self, index: usize) -> &mut [u8] {
-        let (own, bytes) = self.message_place(index);
+    /// As there.
+    pub fn bytes_mut(&mut self, index: usize, batch: usize) -> &mut [u8] {
+        let (own, bytes) = self.bytes_place(index, batch);
         &mut self.buffers.own[own].as_bytes_mut()[..bytes]
     }
 
-    fn message_place(&self, index: usize) -> (usize, usize) {
-        let desc = &self.buffers.program.manifest().buffers[index];
-        let elements: i64 = desc.shape.iter().map(|dim| dim.at(0)).product();
+    /// Copies a message into a piece of another one.
+    ///
+    /// # Panics
+    /// When they are no messages, are the same, or their lengths do not fit.
+    pub fn copy_bytes(&mut self, from: usize, to: usize, piece: Range<usize>) {
+        let ((from, length), (to, _)) = (self.bytes_place(from, 0), self.bytes_place(to, 0));
+        let [from, to] = self
+            .buffers
+            .own
+            .get_disjoint_mut([from, to])
+            .expect("two messages are different buffers");
+        to.as_bytes_mut()[piece].copy_from_slice(&from.as_bytes()[..length]);
+    }
+
+    fn bytes_place(&self, index: usize, batch: usize) -> (usize, usize) {
+        let manifest = self.buffers.program.manifest();
+        let desc = &manifest.buffers[index];
+        let outer = desc.shape.iter().take_while(|dim| dim.batch_factor == 0);
+        let is_outermost = outer.map(|dim| dim.constant).product::<i64>() == 1;
+        let has_batch = desc.shape.iter().any(|dim| dim.batch_factor != 0);
+        let batch = match i64::try_from(batch) {
+            Ok(batch) if is_outermost || !has_batch => batch,
+            _ => manifest.max_batch,
+        };
+        let elements: i64 = desc.shape.iter().map(|dim| dim.at(batch)).product();
         match (desc.role, self.buffers.places[index]) {
-            (BufferRole::Message, Place::Own(own)) => (own, elements as usize * desc.elem.size()),
-            (role, _) => panic!("`{}` is no message but of the kind {role:?}", desc.name),
+            (BufferRole::Message | BufferRole::Input | BufferRole::Output, Place::Own(own)) => {
+                (own, elements as usize * desc.elem.size())
+            }
+            (role, _) => panic!("`{}` does not travel: it is of the kind {role:?}", desc.name),
         }
     }
 

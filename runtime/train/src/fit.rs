@@ -184,6 +184,7 @@ pub fn fit(
         }
         if ends_epoch || run.done == run.steps {
             report.epochs += u64::from(ends_epoch);
+            session.gather()?;
             let epoch = run.end_epoch(session, event, validation)?;
             wish |= observer(session, Event::Epoch(&epoch)) == Control::Stop;
             report.train = Some(epoch.train);
@@ -191,6 +192,7 @@ pub fn fit(
         }
         stopped = session.agree_to_stop(wish);
     }
+    session.gather()?;
     if run.epoch_sums.examples() > 0 {
         report.train = Some(session.report(&run.epoch_sums)?);
     }
@@ -218,7 +220,7 @@ struct Run {
 impl Run {
     fn new(session: &Session, dataset: &Dataset, config: &FitConfig) -> Result<Self, TrainError> {
         let train = session.train.as_ref().ok_or_else(|| session.no_program("be trained"))?;
-        if session.part_of(config.batch).len() > train.max_batch() {
+        if session.largest_piece(config.batch) > train.max_batch() {
             return Err(TrainError::TooManyExamples {
                 program: train.workspace.program().manifest().name.clone(),
                 found: config.batch,
@@ -283,14 +285,14 @@ impl Run {
         let batch = self.batches.next_batch();
         let (examples, epoch, ends_epoch) =
             (batch.examples.len(), batch.position.epoch + 1, batch.ends_epoch);
-        let own = &batch.examples[session.part_of(examples)];
-        let n_own = own.len();
-        let train = session.train.as_mut().expect("`Run::new` has found the program");
-        self.binding.fill(&train.inputs, &mut train.workspace, dataset, own)?;
-        let result = session.step_on(examples)?;
+        let (binding, all) = (&self.binding, batch.examples);
+        let result = session.step_on(examples, &mut |inputs, workspace, own| {
+            binding.fill(inputs, workspace, dataset, &all[own])
+        })?;
+        let shown = session.result_batch(examples);
         let train = session.train.as_ref().expect("`Run::new` has found the program");
         for sums in [&mut self.epoch_sums, &mut self.log_sums] {
-            sums.add(&train.workspace, result.loss, n_own, examples)?;
+            sums.add(&train.workspace, result.loss, shown, examples)?;
         }
         self.done += 1;
         let time = start.elapsed();

@@ -16,6 +16,7 @@ mod tensor;
 mod binding;
 mod confusion;
 mod metrics;
+mod micro;
 mod prepared;
 mod ranks;
 
@@ -36,7 +37,7 @@ pub use fit::{
 };
 pub use metrics::{Metric, Report};
 pub use prepared::{InputDesc, RESERVED_INPUTS};
-pub use ranks::ShardBlock;
+pub use ranks::{Pipeline, RankPlan, ShardBlock};
 pub use session::{Programs, Session, StepResult};
 pub use tensor::{Data, Shape, Tensor, TensorRef, Values};
 pub use weights::{WeightsError, is_weight};

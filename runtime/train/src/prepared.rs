@@ -1,10 +1,12 @@
 //! A program with a workspace, its inputs checked and sorted into those that callers give and those that the session fills.
 
-use dlc_abi::{BufferRole, Dim, ElemType, WINDOW_INPUT};
+use dlc_abi::{BufferRole, Dim, ElemType, WINDOW_INPUT, Wire};
 use dlc_exec::{Gang, MemoryLayout, Persistent, Program, Workspace, WorkspaceOptions};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::TrainError;
+use crate::micro::MicroBatches;
 use crate::ranks::{Exchanges, Ranks};
 use crate::tensor::{Data, Tensor, TensorRef, Values};
 
@@ -41,6 +43,27 @@ pub(crate) struct Prepared {
     exchanges: Exchanges,
     /// Segments before which exchanges begin or end.
     stops: Vec<usize>,
+    micro: Option<MicroBatches>,
+}
+
+/// Puts some of a batch's examples into the inputs of a workspace.
+pub(crate) type Fill<'a> =
+    dyn FnMut(&[InputDesc], &mut Workspace, Range<usize>) -> Result<(), TrainError> + 'a;
+
+/// Fills the inputs that the session fills.
+fn set_clock(
+    workspace: &mut Workspace,
+    reserved: [bool; 3],
+    batch: usize,
+    clock: Clock,
+) -> Result<(), TrainError> {
+    let values = [clock.step, clock.steps, clock.seed];
+    for ((name, present), value) in RESERVED_INPUTS.iter().zip(reserved).zip(values) {
+        if present {
+            workspace.set_input(name, batch, &[value])?;
+        }
+    }
+    Ok(())
 }
 
 /// Inputs that callers give to a program.
@@ -50,6 +73,7 @@ pub(crate) fn data_inputs(program: &Program) -> Vec<InputDesc> {
         .filter(|desc| {
             desc.role == BufferRole::Input
                 && desc.name != WINDOW_INPUT
+                && Wire::of_taken(&desc.name).is_none()
                 && !RESERVED_INPUTS.contains(&desc.name.as_str())
         })
         .map(|desc| InputDesc {
@@ -64,7 +88,7 @@ pub(crate) fn data_inputs(program: &Program) -> Vec<InputDesc> {
 pub(crate) fn outputs(program: &Program) -> Vec<InputDesc> {
     let buffers = program.manifest().buffers.iter();
     buffers
-        .filter(|desc| desc.role == BufferRole::Output)
+        .filter(|desc| desc.role == BufferRole::Output && Wire::of_given(&desc.name).is_none())
         .map(|desc| InputDesc {
             name: desc.name.clone(),
             elem: desc.elem,
@@ -108,12 +132,16 @@ impl Prepared {
                 problem: problem.to_owned(),
             });
         }
-        let exchanges = match ranks {
-            Some(ranks) => Exchanges::of(manifest, ranks.ranks())?,
-            None => Exchanges::default(),
+        let (exchanges, micro) = match ranks {
+            Some(ranks) => {
+                let micro = MicroBatches::of(program, layout, options, ranks)?;
+                (Exchanges::of(manifest, ranks)?, micro)
+            }
+            None => (Exchanges::default(), None),
         };
+        let inputs = data_inputs(program);
         let stops = exchanges.stops();
-        Ok(Prepared { workspace, inputs: data_inputs(program), reserved, exchanges, stops })
+        Ok(Prepared { workspace, inputs, reserved, exchanges, stops, micro })
     }
 
     pub fn max_batch(&self) -> usize {
@@ -128,36 +156,42 @@ impl Prepared {
         gang: &Gang,
         clock: Clock,
         ranks: &mut Ranks,
+        fill: &mut Fill<'_>,
     ) -> Result<(), TrainError> {
-        let own = ranks.block().examples(batch).len();
-        self.set_clock(own, clock)?;
-        self.workspace.set_input(WINDOW_INPUT, own, &ranks.window(batch)?)?;
-        let mut next = 0;
-        for at in 0..self.stops.len() {
-            let stop = self.stops[at];
+        let Prepared { workspace, inputs, reserved, exchanges, stops, micro } = self;
+        let (own, mut next) = match micro {
+            None => {
+                let piece = ranks.block();
+                let examples = piece.examples(batch);
+                let own = examples.len();
+                fill(inputs, workspace, examples)?;
+                set_clock(workspace, *reserved, own, clock)?;
+                workspace.set_input(WINDOW_INPUT, own, &ranks.window(batch, piece)?)?;
+                (own, 0)
+            }
+            Some(micro) => {
+                let mut fill = |workspace: &mut Workspace, examples: Range<usize>| {
+                    set_clock(workspace, *reserved, examples.len(), clock)?;
+                    fill(inputs, workspace, examples)
+                };
+                micro.run(workspace, &mut memory, batch, gang, ranks, &mut fill)?;
+                (micro.examples_of_main(batch, ranks), micro.end())
+            }
+        };
+        for &stop in &*stops {
             // Segment by segment, so that what is under way moves along between any two.
             while next < stop {
-                self.workspace.run(memory.again(), own, gang, next..next + 1)?;
+                workspace.run(memory.again(), own, gang, next..next + 1)?;
                 next += 1;
                 if next < stop {
                     ranks.progress()?;
                 }
             }
-            self.exchanges.stop_before(stop, &mut self.workspace, ranks)?;
+            exchanges.stop_before(stop, workspace, ranks)?;
         }
-        let end = self.workspace.program().all_segments().end;
-        self.workspace.run(memory, own, gang, next..end)?;
-        Ok(())
-    }
-
-    fn set_clock(&mut self, batch: usize, clock: Clock) -> Result<(), TrainError> {
-        let values = [clock.step, clock.steps, clock.seed];
-        for ((name, present), value) in RESERVED_INPUTS.iter().zip(self.reserved).zip(values) {
-            if present {
-                self.workspace.set_input(name, batch, &[value])?;
-            }
-        }
-        Ok(())
+        let end = workspace.program().all_segments().end;
+        workspace.run(memory, own, gang, next..end)?;
+        ranks.agree()
     }
 
     fn name(&self) -> String {
@@ -172,7 +206,7 @@ impl Prepared {
         gang: &Gang,
         clock: Clock,
     ) -> Result<(), TrainError> {
-        self.set_clock(batch, clock)?;
+        set_clock(&mut self.workspace, self.reserved, batch, clock)?;
         let segments = self.workspace.program().all_segments();
         self.workspace.run(memory, batch, gang, segments)?;
         Ok(())

@@ -3,15 +3,17 @@
 use dlc_abi::Manifest;
 use dlc_comm::{Communicator, Traffic};
 use dlc_data::{BatchConfig, Batches, Dataset};
-use dlc_exec::{Access, FreeList, Gang, GangConfig, Memory, MemoryLayout, Persistent, Program};
+use dlc_exec::{
+    Access, FreeList, Gang, GangConfig, Memory, MemoryLayout, Persistent, Program, Workspace,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::binding::Binding;
 use crate::error::TrainError;
 use crate::metrics::{Report, Sums};
-use crate::prepared::{Clock, InputDesc, Prepared, data_inputs, outputs};
-use crate::ranks::{Ranks, ShardBlock};
+use crate::prepared::{Clock, Fill, InputDesc, Prepared, data_inputs, outputs};
+use crate::ranks::{RankPlan, Ranks};
 use crate::tensor::{Tensor, TensorRef};
 
 /// The compiled programs of one model.
@@ -38,6 +40,13 @@ impl Programs {
     fn all(&self) -> impl Iterator<Item = &Program> {
         let optional = [&self.train, &self.eval, &self.finish].into_iter().flatten();
         std::iter::once(&self.init).chain(optional).chain(std::iter::once(&self.predict))
+    }
+
+    /// The programs that a rank has the parameters for.
+    fn on_rank(&self, ranks: Option<&Ranks>) -> impl Iterator<Item = &Program> {
+        let n = self.all().count();
+        let is_whole = ranks.is_none_or(Ranks::is_whole);
+        self.all().take(if is_whole { n } else { n - 1 })
     }
 }
 
@@ -79,8 +88,11 @@ impl Session {
         Self::with_ranks(programs, threads, None)
     }
 
-    /// A session that is one of several ranks: `programs.train` and `programs.eval` are those of its part of a batch, `block` the shards of
-    /// that part. All ranks make the same calls in the same order, and each is given only its own examples.
+    /// A session that is one of several ranks: `programs.train` and `programs.eval` are those of its part of a batch and its stage of the
+    /// model, as `plan` says. All ranks make the same calls in the same order, and each takes only its own examples of a batch.
+    ///
+    /// A rank of a pipeline has the parameters and states that `programs.init` draws. Rank 0 has those of all stages, as they were when a
+    /// run or an epoch ended.
     ///
     /// # Errors
     /// As [`Session::new`], and when the programs were made for another number of ranks.
@@ -88,9 +100,9 @@ impl Session {
         programs: Programs,
         threads: usize,
         comm: Box<dyn Communicator>,
-        block: ShardBlock,
+        plan: RankPlan,
     ) -> Result<Self, TrainError> {
-        Self::with_ranks(programs, threads, Some(Ranks::new(comm, block, threads)))
+        Self::with_ranks(programs, threads, Some(Ranks::new(comm, plan, threads)?))
     }
 
     fn with_ranks(
@@ -101,7 +113,7 @@ impl Session {
         let processes_on_host = ranks.as_ref().map_or(1, Ranks::sharers);
         let gang = Gang::with_config(GangConfig { threads, processes_on_host })?;
         let manifests: Vec<&Manifest> =
-            programs.all().map(|program| program.manifest().as_ref()).collect();
+            programs.on_rank(ranks.as_ref()).map(|program| program.manifest().as_ref()).collect();
         let layout = MemoryLayout::of(&manifests)?;
         let memory = Memory::new(&layout)?;
         let prepare = |program: &Option<Program>, ranks: Option<&Ranks>| {
@@ -187,12 +199,20 @@ impl Session {
         }
         let batch = train.batch_of(inputs)?;
         train.set_inputs(inputs, batch, 0, batch)?;
-        self.step_on(batch)
+        self.step_on(batch, &mut |_, _, _| Ok(()))
     }
 
     /// Which examples of a batch this session works on: all, or those of its rank.
     pub fn part_of(&self, batch: usize) -> Range<usize> {
-        part_of(&self.ranks, batch)
+        self.ranks.as_ref().map_or(0..batch, |ranks| ranks.block().examples(batch))
+    }
+
+    /// The most examples of a batch that this session works on at once.
+    pub(crate) fn largest_piece(&self, batch: usize) -> usize {
+        let Some(ranks) = &self.ranks else { return batch };
+        let pieces = ranks.pipeline().map_or(1, |pipeline| pipeline.micro_batches);
+        let sizes = (0..pieces).map(|micro| ranks.piece(micro).examples(batch).len());
+        sizes.max().unwrap_or(batch)
     }
 
     /// What this rank has sent to others so far; nothing when it is alone.
@@ -211,8 +231,31 @@ impl Session {
         self.ranks.as_ref().map_or(0, Ranks::rank)
     }
 
-    /// Trains on a batch of `batch` examples, of which those of [`Session::part_of`] lie in the workspace.
-    pub(crate) fn step_on(&mut self, batch: usize) -> Result<StepResult, TrainError> {
+    /// Which batch the results of a step are of: for ranks, whose parts of the batch differ, none.
+    pub(crate) fn result_batch(&self, batch: usize) -> usize {
+        if self.ranks.is_some() { 0 } else { batch }
+    }
+
+    /// Whether this session has all parameters and states of the model.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.ranks.as_ref().is_none_or(Ranks::is_whole)
+    }
+
+    /// Brings what other ranks have trained to the one that saves it. All ranks do this together.
+    pub(crate) fn gather(&mut self) -> Result<(), TrainError> {
+        match &mut self.ranks {
+            Some(ranks) => ranks.gather(&mut self.memory),
+            None => Ok(()),
+        }
+    }
+
+    /// Trains on a batch of `batch` examples; `fill` puts those that are asked for into a workspace.
+    pub(crate) fn step_on(
+        &mut self,
+        batch: usize,
+        fill: &mut Fill<'_>,
+    ) -> Result<StepResult, TrainError> {
+        let shown = self.result_batch(batch);
         let clock = self.clock(self.step + 1);
         if clock.step == i32::MAX {
             return Err(TrainError::Range {
@@ -222,20 +265,17 @@ impl Session {
         }
         let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "be trained"))?;
         let memory = Persistent::Exclusive(&mut self.memory);
-        let batch = match &mut self.ranks {
+        match &mut self.ranks {
             None => {
+                fill(&train.inputs, &mut train.workspace, 0..batch)?;
                 train.run(memory, batch, &self.gang, clock)?;
-                batch
             }
-            Some(ranks) => {
-                train.run_part(memory, batch, &self.gang, clock, ranks)?;
-                ranks.block().examples(batch).len()
-            }
-        };
+            Some(ranks) => train.run_part(memory, batch, &self.gang, clock, ranks, fill)?,
+        }
         self.step += 1;
-        let loss = train.workspace.output::<f32>("loss", batch)?[0];
+        let loss = train.workspace.output::<f32>("loss", shown)?[0];
         let lr = match self.has_lr {
-            true => Some(train.workspace.output::<f32>("lr", batch)?[0]),
+            true => Some(train.workspace.output::<f32>("lr", shown)?[0]),
             false => None,
         };
         Ok(StepResult { loss, lr })
@@ -255,15 +295,24 @@ impl Session {
         let mut sums = Sums::of(eval.workspace.program())?;
         for _ in 0..batches.n_batches() {
             let examples = batches.next_batch().examples;
-            let own = &examples[part_of(&self.ranks, examples.len())];
-            binding.fill(&eval.inputs, &mut eval.workspace, dataset, own)?;
+            let n = examples.len();
+            let mut fill = |inputs: &[InputDesc], workspace: &mut Workspace, own: Range<usize>| {
+                binding.fill(inputs, workspace, dataset, &examples[own])
+            };
             let memory = Persistent::Shared(&self.memory);
-            match &mut self.ranks {
-                None => eval.run(memory, examples.len(), &self.gang, clock)?,
-                Some(ranks) => eval.run_part(memory, examples.len(), &self.gang, clock, ranks)?,
-            }
-            let loss = eval.workspace.output::<f32>("loss", own.len())?[0];
-            sums.add(&eval.workspace, loss, own.len(), examples.len())?;
+            let shown = match &mut self.ranks {
+                None => {
+                    fill(&eval.inputs, &mut eval.workspace, 0..n)?;
+                    eval.run(memory, n, &self.gang, clock)?;
+                    n
+                }
+                Some(ranks) => {
+                    eval.run_part(memory, n, &self.gang, clock, ranks, &mut fill)?;
+                    0
+                }
+            };
+            let loss = eval.workspace.output::<f32>("loss", shown)?[0];
+            sums.add(&eval.workspace, loss, shown, n)?;
         }
         sums.report(self.finish.as_mut(), &self.memory, &self.gang, clock)
     }
@@ -435,11 +484,6 @@ impl Session {
     pub(crate) fn no_program(&self, what: &'static str) -> TrainError {
         no_program(&self.programs, what)
     }
-}
-
-/// The places in a batch that are this process's own: all, or those of its rank.
-fn part_of(ranks: &Option<Ranks>, batch: usize) -> Range<usize> {
-    ranks.as_ref().map_or(0..batch, |ranks| ranks.block().examples(batch))
 }
 
 fn no_program(programs: &Programs, what: &'static str) -> TrainError {

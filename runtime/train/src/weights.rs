@@ -93,7 +93,8 @@ impl Session {
     pub fn import_weights(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
         let model = self.model().to_owned();
         let tensors = SafeTensors::deserialize(bytes).map_err(WeightsError::from)?;
-        copy_tensors(self.memory_mut(), &model, &tensors, is_weight)?;
+        let whole = self.is_whole();
+        copy_tensors(self.memory_mut(), &model, &tensors, whole, is_weight)?;
         Ok(())
     }
 
@@ -180,11 +181,12 @@ pub(crate) fn serialize(
     safetensors::serialize(views, metadata).expect("the header is made of names and numbers")
 }
 
-/// Copies tensors of a file into a memory, after all of them were checked.
+/// Copies tensors of a file into a memory, after all of them were checked. A memory that is not `whole` has some of them only.
 pub(crate) fn copy_tensors(
     memory: &mut Memory,
     model: &str,
     tensors: &SafeTensors<'_>,
+    whole: bool,
     wanted: impl Fn(&Entry) -> bool,
 ) -> Result<(), WeightsError> {
     let layout = std::sync::Arc::clone(memory.layout());
@@ -199,7 +201,7 @@ pub(crate) fn copy_tensors(
         return Err(WeightsError::Missing { model: model.to_owned(), missing, found });
     }
     found.retain(|name| !entries().any(|(_, entry)| entry.name == *name));
-    if !found.is_empty() {
+    if whole && !found.is_empty() {
         return Err(WeightsError::Unexpected { model: model.to_owned(), names: found });
     }
     for (_, entry) in entries() {

@@ -1,6 +1,9 @@
 //! Steps of a batch in parts, in the interpreters: graphs and tile programs of parts that run together give the bits of the whole.
 
-use dlc_abi::WINDOW_INPUT;
+#[path = "parts/stages.rs"]
+mod stages;
+
+use dlc_abi::{Among, WINDOW_INPUT};
 use dlc_driver::lower;
 use dlc_driver::model::{ModelGraphs, elaborate_text};
 use dlc_harness::rng::Rng;
@@ -10,6 +13,7 @@ use dlc_ir::tile;
 use dlc_passes::pass::PassCx;
 use dlc_passes::split_batch::{self, Block, Part, blocks};
 use indexmap::IndexMap;
+use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 type Leaves = IndexMap<String, Tensor>;
@@ -33,16 +37,23 @@ train net(label: i32[batch]) {
 ";
 
 /// A part's end of the channels between all parts. One that panics closes its channels, so that the others do not wait for it.
+#[derive(Default)]
 struct End {
     number: usize,
-    to: Vec<Sender<Tensor>>,
-    from: Vec<Receiver<Tensor>>,
+    to: Vec<Sender<Letter>>,
+    from: Vec<Receiver<Letter>>,
+    /// What came before it was waited for, with the part that gave it.
+    early: RefCell<Vec<(usize, Letter)>>,
 }
+
+/// Tells an exchange from others that a part has under way: between whom, and the how manieth of these in its program.
+type Tag = (Among, usize);
+type Letter = (Tag, Tensor);
 
 impl End {
     fn all(parts: usize) -> Vec<End> {
         let mut ends: Vec<End> =
-            (0..parts).map(|number| End { number, to: Vec::new(), from: Vec::new() }).collect();
+            (0..parts).map(|number| End { number, ..End::default() }).collect();
         for from in 0..parts {
             for to in 0..parts {
                 let (sender, receiver) = channel();
@@ -53,12 +64,35 @@ impl End {
         ends
     }
 
-    fn exchange(&self, kind: ExchangeKind, own: Tensor) -> Option<Tensor> {
-        self.to.iter().try_for_each(|to| to.send(own.clone())).ok()?;
+    /// The letter of a part with this tag.
+    fn take(&self, from: usize, tag: Tag) -> Option<Tensor> {
+        let mut early = self.early.borrow_mut();
+        if let Some(at) = early.iter().position(|(part, letter)| (*part, letter.0) == (from, tag)) {
+            return Some(early.remove(at).1.1);
+        }
+        loop {
+            let letter = self.from[from].recv().ok()?;
+            if letter.0 == tag {
+                return Some(letter.1);
+            }
+            early.push((from, letter));
+        }
+    }
+
+    /// Gives a value to some of the parts, of which this is one.
+    fn give(&self, group: &[usize], tag: Tag, own: Tensor) {
+        for &to in group {
+            // Who is gone is missed where its own value is waited for.
+            let _ = self.to[to].send((tag, own.clone()));
+        }
+    }
+
+    /// What this part takes of an exchange. Parts whose programs differ may make their exchanges in another order.
+    fn taken(&self, group: &[usize], tag: Tag, kind: ExchangeKind) -> Option<Tensor> {
         let given: Vec<Tensor> =
-            self.from.iter().map(|from| from.recv().ok()).collect::<Option<_>>()?;
-        let mut shape = own.shape.clone();
-        let len = own.data.len();
+            group.iter().map(|&from| self.take(from, tag)).collect::<Option<_>>()?;
+        let number = group.iter().position(|&part| part == self.number)?;
+        let (mut shape, len) = (given[number].shape.clone(), given[number].data.len());
         let (low, high) = match kind {
             ExchangeKind::AllGather => {
                 shape.insert(0, given.len() as i64);
@@ -66,11 +100,38 @@ impl End {
             }
             ExchangeKind::AllToAll => {
                 let row = len / given.len();
-                (self.number * row, (self.number + 1) * row)
+                (number * row, (number + 1) * row)
             }
         };
         let rows = given.iter().map(|tensor| sliced(&tensor.data, low, high));
         Some(Tensor::new(shape, joined(rows)))
+    }
+}
+
+/// Which parts exchange values with one.
+type Groups<'a> = &'a dyn Fn(Among) -> Vec<usize>;
+
+/// The partners of a tile program.
+struct Others<'a> {
+    program: &'a tile::Program,
+    end: &'a End,
+    groups: Groups<'a>,
+}
+
+impl Others<'_> {
+    fn tag(&self, exchange: &tile::Exchange) -> Tag {
+        let alike = self.program.exchanges.iter().filter(|other| other.among == exchange.among);
+        (exchange.among, alike.take_while(|other| other.to != exchange.to).count())
+    }
+}
+
+impl tile::Partners for Others<'_> {
+    fn give(&mut self, exchange: &tile::Exchange, given: Tensor) {
+        self.end.give(&(self.groups)(exchange.among), self.tag(exchange), given);
+    }
+
+    fn take(&mut self, exchange: &tile::Exchange) -> Option<Tensor> {
+        self.end.taken(&(self.groups)(exchange.among), self.tag(exchange), exchange.kind)
     }
 }
 
@@ -135,25 +196,30 @@ fn of_part(leaves: &Leaves, batch: i64, (from, to): (i64, i64), shards_before: u
 }
 
 /// Runs the graph of a part: its results, and its parameters and states after the step.
-type Run = fn(&Graph, &Leaves, i64, &End) -> Leaves;
+type Run = fn(&Graph, &Leaves, i64, &End, Groups<'_>) -> Leaves;
 
-fn in_graph(graph: &Graph, leaves: &Leaves, batch: i64, end: &End) -> Leaves {
-    assert_eq!(
-        &graph::parse(&graph.to_string()).expect("it reads back").to_string(),
-        &graph.to_string()
-    );
-    let mut meet = |at: &Exchange, own: Tensor| end.exchange(at.kind, own);
+fn in_graph(graph: &Graph, leaves: &Leaves, batch: i64, end: &End, groups: Groups<'_>) -> Leaves {
+    let text = graph.to_string();
+    assert_eq!(graph::parse(&text).expect("it reads back").to_string(), text);
+    let mut counts = [0; Among::ALL.len()];
+    let mut meet = |at: &Exchange, own: Tensor| {
+        let count = &mut counts[at.among as usize];
+        let (group, tag) = (groups(at.among), (at.among, *count));
+        *count += 1;
+        end.give(&group, tag, own);
+        end.taken(&group, tag, at.kind)
+    };
     let outputs = graph::interpret_part(graph, leaves, batch, &mut meet).expect("it runs");
     outputs.results.into_iter().chain(outputs.assigns).collect()
 }
 
-fn in_tile(graph: &Graph, leaves: &Leaves, batch: i64, end: &End) -> Leaves {
+fn in_tile(graph: &Graph, leaves: &Leaves, batch: i64, end: &End, groups: Groups<'_>) -> Leaves {
     let target = TargetDesc::typical(Isa::Avx2);
     let program = lower::to_tile(graph, batch.max(1), &target).expect("it lowers");
     program.verify().expect("the program is lawful");
     assert_eq!(tile::parse(&program.to_string()).expect("it reads back"), program);
-    let mut meet = |at: &tile::Exchange, own: Tensor| end.exchange(at.kind, own);
-    let outputs = tile::interpret_part(&program, leaves, batch, 3, &mut meet).expect("it runs");
+    let mut others = Others { program: &program, end, groups };
+    let outputs = tile::interpret_part(&program, leaves, batch, 3, &mut others).expect("it runs");
     outputs.results.into_iter().chain(outputs.leaves).collect()
 }
 
@@ -193,7 +259,10 @@ fn all_parts(
             let cut = |shard: u32| batch * i64::from(shard) / 8;
             let (from, to) = (cut(block.first), cut(block.first + block.count));
             let own = of_part(leaves, batch, (from, to), block.first);
-            scope.spawn(move || run(&graph, &own, to - from, &end))
+            scope.spawn(move || {
+                let all = |_: Among| (0..parts as usize).collect();
+                run(&graph, &own, to - from, &end, &all)
+            })
         };
         let parts: Vec<_> = End::all(parts as usize).into_iter().zip(&blocks).map(start).collect();
         parts.into_iter().map(|part| part.join().expect("no part panics")).collect()

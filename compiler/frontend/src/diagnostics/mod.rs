@@ -8,6 +8,7 @@ mod indices;
 mod limits;
 mod names;
 mod numbers;
+mod parallel;
 mod parameters;
 mod results;
 mod shapes;
@@ -20,6 +21,7 @@ pub(crate) use indices::*;
 pub(crate) use limits::*;
 pub(crate) use names::*;
 pub(crate) use numbers::*;
+pub(crate) use parallel::*;
 pub(crate) use parameters::*;
 pub(crate) use results::*;
 pub(crate) use shapes::*;
@@ -56,6 +58,7 @@ pub fn explanations() -> Vec<Explanation> {
         results::EXPLANATIONS,
         parameters::EXPLANATIONS,
         training::EXPLANATIONS,
+        parallel::EXPLANATIONS,
         limits::EXPLANATIONS,
     ]
     .concat();

@@ -47,6 +47,6 @@ pub(super) fn graph(
     if elaborator.failed() {
         return Err(elaborator.diagnostics);
     }
-    super::prune::prune(&mut elaborator.graph);
+    elaborator.graph.prune();
     Ok(elaborator.graph)
 }

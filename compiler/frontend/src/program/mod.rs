@@ -4,12 +4,13 @@ mod forward;
 mod init;
 mod losses;
 mod optimizer;
-mod prune;
+mod parallel;
 mod summary;
 mod train;
 mod turns;
 
 pub(crate) use optimizer::Across;
+pub use parallel::{PipelineSettings, StageStart};
 pub use summary::LayerSummary;
 pub use train::TrainSettings;
 
@@ -208,6 +209,13 @@ impl Frontend {
                 ));
             }
         }
+        for parallel in self.decls.parallels.values() {
+            let name = &parallel.name;
+            if !names.contains(&name.name) && !self.decls.is_faulty(&name.name) {
+                let near = nearest(&name.name, names.iter().map(String::as_str));
+                diagnostics.push(diagnostics::unknown_model(&name.name, name.span, &names, near));
+            }
+        }
         let top = Span::point(self.decls.main_file, 0);
         match (&options.model, models.as_slice()) {
             (Some(name), models) => {
@@ -339,7 +347,7 @@ fn predicted(
     let state_firsts =
         predictor.states.iter().map(|(name, state)| (name.clone(), state.first.clone())).collect();
     let leaves = predictor.params;
-    prune::prune(&mut graph);
+    graph.prune();
     ModelProgram {
         inputs,
         results,
@@ -395,8 +403,8 @@ impl ModelProgram {
             kept.extend(objective.params.iter_mut().map(|(_, node)| node));
             kept.push(&mut objective.loss);
         }
-        prune::prune_keeping(&mut forward.graph, kept);
-        prune::prune(&mut self.eval);
+        forward.graph.prune_keeping(kept);
+        self.eval.prune();
         self.train = Some(forward);
     }
 

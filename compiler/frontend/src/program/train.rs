@@ -1,5 +1,6 @@
 //! The `train` block: settings, losses and metrics.
 
+use super::parallel::{self, PipelineSettings};
 use super::turns::{Turn, settings_in};
 use super::{MetricInfo, NamedTensor, Objective, TrainForward, forward};
 use crate::declarations::{DeclRef, Declarations};
@@ -7,9 +8,7 @@ use crate::diagnostics;
 use crate::elaborate::{Binding, Elaborator, Frame, TotalMode};
 use crate::glob;
 use crate::value::{Eval, Target, Tensor, Value};
-use dlc_grammar::ast::{
-    self, DeclKind, ExprKind, ParallelStmtKind, Setting, SettingKey, SettingValue,
-};
+use dlc_grammar::ast::{self, DeclKind, ExprKind, Setting, SettingKey, SettingValue};
 use dlc_grammar::{Diagnostic, Span};
 use dlc_ir::graph::{Graph, InputRole, NodeId, Op, OutputKind};
 use indexmap::IndexMap;
@@ -28,6 +27,8 @@ pub struct TrainSettings {
     pub shards: u32,
     /// Parts of each batch that work side by side, as `parallel` says; 1 without it.
     pub replicas: u32,
+    /// How the model is cut into stages, where `parallel` says so.
+    pub pipeline: Option<PipelineSettings>,
     /// The number from which all random values follow.
     pub seed: Option<i64>,
     /// The number of classes, where a label serves as an index along them.
@@ -44,6 +45,7 @@ impl Default for TrainSettings {
             steps: None,
             shards: 4,
             replicas: 1,
+            pipeline: None,
             seed: None,
             classes: None,
             optimizers: Vec::new(),
@@ -346,40 +348,10 @@ fn settings(
         }
     }
     if let Some(parallel) = elaborator.decls.parallels.get(&train.name.name).cloned() {
-        spread(elaborator, &parallel, &mut settings);
+        parallel::settings(elaborator, &parallel, &mut settings);
     }
     elaborator.frames.pop();
     settings
-}
-
-/// How `parallel` spreads the model. It changes no value, so what is not there yet is said, not ignored.
-fn spread(elaborator: &mut Elaborator, parallel: &ast::Parallel, settings: &mut TrainSettings) {
-    for stmt in &parallel.body.stmts {
-        let refuse = |elaborator: &mut Elaborator, what: &str| {
-            elaborator.report(diagnostics::not_supported(what, stmt.span));
-        };
-        match &stmt.kind {
-            ParallelStmtKind::Data { count, body } => {
-                if body.as_ref().is_some_and(|body| !body.stmts.is_empty()) {
-                    refuse(elaborator, "an option of `data`");
-                }
-                let Ok(replicas) = elaborator.eval_int(count, "the number of replicas") else {
-                    continue;
-                };
-                let shards = settings.shards;
-                match u32::try_from(replicas).ok().filter(|n| (1..=shards).contains(n)) {
-                    Some(replicas) => settings.replicas = replicas,
-                    None => {
-                        elaborator.report(diagnostics::replicas(replicas, shards, count.span));
-                    }
-                }
-            }
-            ParallelStmtKind::Pipeline { .. } => refuse(elaborator, "`pipeline`"),
-            ParallelStmtKind::Tensor { .. } => refuse(elaborator, "`tensor`"),
-            ParallelStmtKind::Option { .. } => refuse(elaborator, "an option of `parallel`"),
-            ParallelStmtKind::Bad => {}
-        }
-    }
 }
 
 /// The parameters that `freeze` names.
@@ -465,7 +437,7 @@ fn finish(
         elaborator.graph.result(format!("metric.{name}"), tensor.node);
     }
     let mut graph = elaborator.graph;
-    super::prune::prune_all(&mut graph);
+    graph.prune_all();
     (elaborator.diagnostics, graph)
 }
 

@@ -4,8 +4,8 @@
 //! the user before they build, so a broken law here is a fault of the compiler and panics with the node's text.
 
 use super::data::{
-    BinaryOp, Combine, Compare, Contract, Fill, Gather, Graph, InputRole, Literal, NodeId, Op,
-    Origin, Output, OutputKind, Read, Stage, UnaryOp,
+    BinaryOp, Combine, Compare, Contract, Exchange, Fill, Gather, Graph, InputRole, Literal,
+    NodeId, Op, Origin, Output, OutputKind, Read, Stage, UnaryOp,
 };
 use super::ops::elem_name;
 use super::{infer, range};
@@ -162,6 +162,11 @@ impl GraphBuilder<'_> {
         shape: Vec<Dim>,
     ) -> NodeId {
         self.node(Op::Random { seed, step, draw, first: None }, elem, shape)
+    }
+
+    /// What others give for what is given to them.
+    pub fn exchange(&mut self, exchange: Exchange) -> NodeId {
+        self.inferred(Op::Exchange(exchange))
     }
 
     /// A function of one element.

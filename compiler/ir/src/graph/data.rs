@@ -4,7 +4,7 @@ use crate::affine::Affine;
 use crate::entity;
 use crate::entity::{EntityRef, IndexVec};
 use crate::layout::Layout;
-use dlc_abi::{Dim, ElemType, ExchangeKind, NumericsClass};
+use dlc_abi::{Among, Dim, ElemType, ExchangeKind, NumericsClass};
 use dlc_grammar::Span;
 
 entity!(
@@ -240,6 +240,10 @@ pub struct Exchange {
     pub operand: NodeId,
     /// How many parts there are.
     pub parts: u32,
+    /// Between whom.
+    pub among: Among,
+    /// It takes place after at least so many others. Graphs that differ from rank to rank agree by it on the order of their exchanges.
+    pub round: u32,
 }
 
 /// The operations.

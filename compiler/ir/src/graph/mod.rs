@@ -57,6 +57,7 @@ pub mod ops;
 pub(crate) mod parse;
 pub mod philox;
 pub(crate) mod print;
+mod prune;
 pub mod range;
 mod retype;
 mod tensor;

@@ -15,7 +15,7 @@ use super::print::class_name;
 use crate::affine::Affine;
 use crate::entity::EntityRef;
 use crate::layout::{Layout, PhysicalAxis};
-use dlc_abi::{Dim, ExchangeKind, NumericsClass};
+use dlc_abi::{Among, Dim, ExchangeKind, NumericsClass};
 use rustc_hash::FxHashMap;
 use std::fmt;
 
@@ -82,6 +82,14 @@ enum State {
     Header,
     Body,
     End,
+}
+
+/// Between whom an exchange takes place: replicas, where it does not say `among stages`.
+pub(crate) fn among(c: &mut Cursor) -> Parsed<Among> {
+    if !c.eat("among") {
+        return Ok(Among::Replicas);
+    }
+    c.one_of("partners of an exchange", &Among::ALL, |among| among.name())
 }
 
 /// `shards 4` or `shards 2 of 4`.
@@ -256,7 +264,10 @@ impl Parser {
     fn exchange(&self, c: &mut Cursor, kind: ExchangeKind) -> Parsed<Op> {
         let operand = self.known(c)?;
         c.expect("parts")?;
-        Ok(Op::Exchange(Exchange { kind, operand, parts: c.unsigned()? }))
+        let parts = c.unsigned()?;
+        let among = among(c)?;
+        let round = if c.eat("round") { c.unsigned()? } else { 0 };
+        Ok(Op::Exchange(Exchange { kind, operand, parts, among, round }))
     }
 
     fn gather(&self, c: &mut Cursor) -> Parsed<Gather> {

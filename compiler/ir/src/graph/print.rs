@@ -20,7 +20,7 @@ use super::infer::{dim_text, shape_text};
 use super::ops::elem_name;
 use crate::affine::Affine;
 use crate::layout::{Layout, PhysicalAxis};
-use dlc_abi::NumericsClass;
+use dlc_abi::{Among, NumericsClass};
 use std::fmt;
 
 impl fmt::Display for Graph {
@@ -50,6 +50,14 @@ impl fmt::Display for Graph {
             }
         }
         writeln!(f, "}}")
+    }
+}
+
+/// Between whom an exchange takes place, unless between replicas.
+pub(crate) fn among_text(among: Among) -> String {
+    match among {
+        Among::Replicas => String::new(),
+        Among::MicroBatches | Among::Stages => format!(" among {}", among.name()),
     }
 }
 
@@ -118,7 +126,12 @@ fn op_text(node: &Node) -> String {
         Op::Contract(contract) => format!("{name} {}", contract_text(contract, node)),
         Op::Gather(gather) => format!("{name} {}", gather_text(gather)),
         Op::Exchange(exchange) => {
-            format!("{name} {} parts {}", exchange.operand, exchange.parts)
+            let among = among_text(exchange.among);
+            let round = match exchange.round {
+                0 => String::new(),
+                round => format!(" round {round}"),
+            };
+            format!("{name} {} parts {}{among}{round}", exchange.operand, exchange.parts)
         }
     }
 }

@@ -5,7 +5,9 @@ use crate::entity;
 use crate::entity::IndexVec;
 use crate::graph::{BinaryOp, Combine, Compare, Fill, Guard, Literal, Order, UnaryOp};
 use crate::layout::Layout;
-use dlc_abi::{BufferRole, Dim, ElemType, ExchangeKind, NumericsClass, SegmentKind, WINDOW_INPUT};
+use dlc_abi::{
+    Among, BufferRole, Dim, ElemType, ExchangeKind, NumericsClass, SegmentKind, WINDOW_INPUT,
+};
 
 entity!(
     /// A buffer of a program.
@@ -213,6 +215,8 @@ pub struct Phase {
 pub struct Exchange {
     /// Who gets what.
     pub kind: ExchangeKind,
+    /// Between whom.
+    pub among: Among,
     /// What this part gives, a [`BufferRole::Message`].
     pub from: BufferId,
     /// What it gets, a [`BufferRole::Message`] with a row for each part.
@@ -295,17 +299,6 @@ impl Program {
             owner = alias;
         }
         owner
-    }
-}
-
-impl Program {
-    /// Messages that a part of a batch sends to each other part: exchanges between the same segments travel as one.
-    pub fn n_messages(&self) -> usize {
-        let mut places: Vec<(usize, usize)> =
-            self.exchanges.iter().map(|exchange| (exchange.after, exchange.before)).collect();
-        places.sort_unstable();
-        places.dedup();
-        places.len()
     }
 }
 

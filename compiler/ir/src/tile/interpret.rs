@@ -84,11 +84,29 @@ pub fn interpret(
     batch: i64,
     seed: u64,
 ) -> Result<TileOutputs, TileError> {
-    interpret_part(program, leaves, batch, seed, &mut |_, _| None)
+    interpret_part(program, leaves, batch, seed, &mut Nobody)
 }
 
-/// As [`interpret`] for a part of a batch. `exchange` is called for each exchange with what this part gives, and returns what it takes;
-/// it waits for the other parts.
+/// What other parts do of the exchanges of a part.
+pub trait Partners {
+    /// Sends what this part gives on its way.
+    fn give(&mut self, exchange: &Exchange, given: Tensor);
+    /// Waits for what this part takes of an exchange to which it has given; `None` where nobody gives.
+    fn take(&mut self, exchange: &Exchange) -> Option<Tensor>;
+}
+
+/// For programs of a whole batch.
+struct Nobody;
+
+impl Partners for Nobody {
+    fn give(&mut self, _: &Exchange, _: Tensor) {}
+
+    fn take(&mut self, _: &Exchange) -> Option<Tensor> {
+        None
+    }
+}
+
+/// As [`interpret`] for a part of a batch.
 ///
 /// # Errors
 /// See [`TileError`].
@@ -97,26 +115,12 @@ pub fn interpret_part(
     leaves: &IndexMap<String, Tensor>,
     batch: i64,
     seed: u64,
-    exchange: &mut dyn FnMut(&Exchange, Tensor) -> Option<Tensor>,
+    partners: &mut dyn Partners,
 ) -> Result<TileOutputs, TileError> {
     let mut memory = Memory::new(program, leaves, batch)?;
     let mut order = seed;
-    let mut under_way: Vec<Option<Tensor>> = vec![None; program.exchanges.len()];
     for (at, segment) in program.segments.iter().enumerate() {
-        for (due, sent) in program.exchanges.iter().zip(&mut under_way) {
-            if due.before != at {
-                continue;
-            }
-            let mut given = sent.take().expect("it begins after an earlier segment");
-            // What is given may lie under another shape of as many elements.
-            let row = usize::from(due.kind == ExchangeKind::AllGather);
-            given.shape =
-                program.buffers[due.to].shape[row..].iter().map(|d| d.at(batch)).collect();
-            let name = || program.buffers[due.to].name.clone();
-            let alone = || TileError::Leaf { name: name(), problem: "has no giver".to_owned() };
-            let taken = exchange(due, given).ok_or_else(alone)?;
-            memory.fill(due.to, &taken, batch)?;
-        }
+        take_before(program, at, &mut memory, batch, partners)?;
         memory.touched.clear();
         for (number, phase) in segment.phases.iter().enumerate() {
             if phase.barrier_before {
@@ -130,13 +134,35 @@ pub fn interpret_part(
                 }
             }
         }
-        for (begun, sent) in program.exchanges.iter().zip(&mut under_way) {
-            if begun.after == at {
-                *sent = Some(memory.tensor(begun.from, batch));
-            }
+        for begun in program.exchanges.iter().filter(|exchange| exchange.after == at) {
+            let mut given = memory.tensor(begun.from, batch);
+            // What is given may lie under another shape of as many elements.
+            let row = usize::from(begun.kind == ExchangeKind::AllGather);
+            let shape = &program.buffers[begun.to].shape[row..];
+            given.shape = shape.iter().map(|dim| dim.at(batch)).collect();
+            partners.give(begun, given);
         }
     }
+    // Other parts may need what this one gives, though it needs nothing of them any more.
+    take_before(program, program.segments.len(), &mut memory, batch, partners)?;
     Ok(memory.outputs(batch))
+}
+
+/// Ends the exchanges that a segment waits for, or for the number of segments those that none waits for.
+fn take_before(
+    program: &Program,
+    at: usize,
+    memory: &mut Memory<'_>,
+    batch: i64,
+    partners: &mut dyn Partners,
+) -> Result<(), TileError> {
+    for due in program.exchanges.iter().filter(|exchange| exchange.before == at) {
+        let name = || program.buffers[due.to].name.clone();
+        let alone = || TileError::Leaf { name: name(), problem: "has no giver".to_owned() };
+        let taken = partners.take(due).ok_or_else(alone)?;
+        memory.fill(due.to, &taken, batch)?;
+    }
+    Ok(())
 }
 
 /// Units along each unit axis.

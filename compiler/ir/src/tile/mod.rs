@@ -25,7 +25,7 @@ mod print;
 mod verify;
 
 #[cfg(feature = "interpreters")]
-pub use interpret::{TileError, TileOutputs, interpret, interpret_part};
+pub use interpret::{Partners, TileError, TileOutputs, interpret, interpret_part};
 pub use parse::parse;
 pub use verify::BrokenLaw;
 

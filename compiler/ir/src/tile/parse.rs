@@ -14,7 +14,7 @@ use crate::entity::{EntityRef, IndexVec};
 use crate::graph::lex::{Cursor, Token};
 use crate::graph::ops::{elem_from_name, word};
 use crate::graph::parse::{
-    ParseError, Parsed, affine, condition, dim, fill, layout, literal, order, shards,
+    ParseError, Parsed, affine, among, condition, dim, fill, layout, literal, order, shards,
 };
 use crate::graph::print::class_name;
 use crate::graph::{BinaryOp, Combine, Compare, UnaryOp};
@@ -122,6 +122,7 @@ fn body_line(program: &mut Program, c: &mut Cursor) -> Parsed<()> {
 fn exchange(c: &mut Cursor) -> Parsed<Exchange> {
     let kinds = [ExchangeKind::AllGather, ExchangeKind::AllToAll];
     let kind = c.one_of("a kind of exchange", &kinds, |kind| exchange_name(*kind))?;
+    let among = among(c)?;
     let from = buffer_ref(c)?;
     c.expect("to")?;
     let to = buffer_ref(c)?;
@@ -129,7 +130,7 @@ fn exchange(c: &mut Cursor) -> Parsed<Exchange> {
     let after = c.unsigned()? as usize;
     c.expect("before")?;
     let before = c.unsigned()? as usize;
-    Ok(Exchange { kind, from, to, after, before })
+    Ok(Exchange { kind, among, from, to, after, before })
 }
 
 fn buffer(c: &mut Cursor) -> Parsed<Buffer> {

@@ -22,7 +22,8 @@ use crate::graph::Guard;
 use crate::graph::infer::{dim_text, shape_text};
 use crate::graph::ops::{elem_name, word};
 use crate::graph::print::{
-    class_name, escape, fill_text, layout_text, literal_text, order_text, shards_text, subs_text,
+    among_text, class_name, escape, fill_text, layout_text, literal_text, order_text, shards_text,
+    subs_text,
 };
 use crate::layout::Layout;
 use dlc_abi::{BufferRole, ExchangeKind, SegmentKind};
@@ -45,8 +46,9 @@ impl fmt::Display for Program {
         for exchange in &self.exchanges {
             writeln!(
                 f,
-                "exchange {} {} to {} after {} before {}",
+                "exchange {}{} {} to {} after {} before {}",
                 exchange_name(exchange.kind),
+                among_text(exchange.among),
                 exchange.from,
                 exchange.to,
                 exchange.after,

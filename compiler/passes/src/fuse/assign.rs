@@ -4,7 +4,7 @@
 use super::build::{Assign, Draft, StagedPhase, copy_phase};
 use dlc_abi::BufferRole;
 use dlc_ir::affine::Affine;
-use dlc_ir::graph::Fill;
+use dlc_ir::graph::{Fill, Stage};
 use dlc_ir::tile::{Buffer, BufferId, Expr, Phase};
 use rustc_hash::FxHashMap;
 
@@ -50,7 +50,11 @@ fn keep_old_value(draft: &mut Draft, assign: &mut Assign) {
     assign.value = kept;
 }
 
-fn can_write_in_place(draft: &Draft, Assign { value, target, .. }: Assign) -> bool {
+fn can_write_in_place(draft: &Draft, Assign { value, target, when }: Assign) -> bool {
+    // What each micro-batch computes, it computes several times, from the old value.
+    if when.micro.is_some() && when.stage != Stage::Update {
+        return false;
+    }
     let buffer = &draft.buffers[value];
     if buffer.role != BufferRole::Temporary || buffer.alias_of.is_some() || is_aliased(draft, value)
     {

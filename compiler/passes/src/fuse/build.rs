@@ -2,7 +2,7 @@
 
 use super::roots::{Roots, stays_inside};
 use crate::pass::PassError;
-use dlc_abi::{BufferRole, Dim, ElemType, ExchangeKind, SegmentKind};
+use dlc_abi::{Among, BufferRole, Dim, ElemType, ExchangeKind, SegmentKind, Wire};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
 use dlc_ir::graph::{
@@ -16,8 +16,15 @@ use dlc_ir::tile::{
 use rustc_hash::FxHashMap;
 
 /// The place of a phase in a step. Segments are cut where it changes.
+///
+/// What a micro-batch does comes before what all of them together do, and in the order of the parts of a step, so that all of its forward
+/// part is done when the backward part begins; of that, what an earlier stage of the model waits for comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct When {
+    /// Whether it needs what all micro-batches together know.
+    pub all: bool,
+    /// For the work on a micro-batch, its part of the step, and whether no other stage of the model waits for it.
+    pub micro: Option<(Stage, bool)>,
     /// Whether it belongs to the update, which nothing else waits for: it comes when all sums of other stages are on their way.
     pub update: bool,
     /// The longest chain of exchanges that lead to it: what parts of a batch exchange is there only after all that is given was computed.
@@ -53,6 +60,8 @@ pub struct Draft {
 pub struct DraftExchange {
     /// Who gets what.
     pub kind: ExchangeKind,
+    /// Between whom.
+    pub among: Among,
     /// What is given.
     pub from: BufferId,
     /// What is taken.
@@ -79,11 +88,8 @@ pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, Pa
         buffer_of: vec![None; graph.nodes.len()],
         names: FxHashMap::default(),
     };
-    let rounds = rounds(graph);
-    let when = |id: NodeId| {
-        let stage = graph.nodes[id].stage;
-        When { update: stage == Stage::Update, round: rounds[id.index()], stage }
-    };
+    let places = places(graph);
+    let when = |id: NodeId| places[id.index()];
     let mut phases = Vec::new();
     let mut exchanges = Vec::new();
     for (id, node) in graph.nodes.iter() {
@@ -99,6 +105,7 @@ pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, Pa
                 phases.extend(copy.map(|phase| StagedPhase { when, phase }));
                 exchanges.push(DraftExchange {
                     kind: exchange.kind,
+                    among: exchange.among,
                     from,
                     to: builder.buffer(id)?,
                 });
@@ -125,15 +132,45 @@ pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, Pa
     Ok(Draft { buffers: builder.buffers, phases, assigns, exchanges })
 }
 
-/// The longest chain of exchanges that leads to each node.
-fn rounds(graph: &Graph) -> Vec<usize> {
-    let mut rounds: Vec<usize> = Vec::with_capacity(graph.nodes.len());
-    for node in graph.nodes.values() {
-        let before = node.op.operands().iter().map(|operand| rounds[operand.index()]).max();
-        let own = usize::from(matches!(node.op, Op::Exchange(_)));
-        rounds.push(before.unwrap_or(0) + own);
+/// The place of each node in the step.
+fn places(graph: &Graph) -> Vec<When> {
+    let between = |op: &Op, these: &[Among]| matches!(op, Op::Exchange(exchange) if these.contains(&exchange.among));
+    let beyond = [Among::MicroBatches, Among::Stages];
+    let has_micro_batches = graph.nodes.values().any(|node| between(&node.op, &beyond));
+    let awaited = awaited(graph);
+    let mut places: Vec<When> = Vec::with_capacity(graph.nodes.len());
+    for (id, node) in graph.nodes.iter() {
+        let operands = node.op.operands();
+        let before = || operands.iter().map(|operand| places[operand.index()]);
+        let mut round = before().map(|when| when.round).max().unwrap_or(0);
+        if let Op::Exchange(exchange) = &node.op {
+            round = round.max(exchange.round as usize) + 1;
+        }
+        let all = between(&node.op, &beyond) || before().any(|when| when.all);
+        let late = node.stage == Stage::Backward && !awaited[id.index()];
+        let micro = (has_micro_batches && !all).then_some((node.stage, late));
+        let update = node.stage == Stage::Update;
+        places.push(When { all, micro, update, round, stage: node.stage });
     }
-    rounds
+    places
+}
+
+/// Which nodes another stage of the model waits for, because they are sent to it or lead to what is.
+fn awaited(graph: &Graph) -> Vec<bool> {
+    let mut awaited = vec![false; graph.nodes.len()];
+    for output in &graph.outputs {
+        if let OutputKind::Result(name) = &output.kind {
+            awaited[output.value.index()] |= Wire::of_given(name).is_some();
+        }
+    }
+    for index in (0..graph.nodes.len()).rev() {
+        if awaited[index] {
+            for operand in graph.nodes[NodeId::from_index(index)].op.operands() {
+                awaited[operand.index()] = true;
+            }
+        }
+    }
+    awaited
 }
 
 /// Bytes of messages to one other part that are worth a message of their own, so that they travel while the next ones are computed.
@@ -155,9 +192,10 @@ impl Draft {
         let segment_at = |phase: usize| cuts.partition_point(|&cut| cut < phase);
         let exchanges: Vec<Exchange> = (self.exchanges.iter().zip(&spans))
             .map(|(exchange, span)| {
-                let DraftExchange { kind, from, to } = *exchange;
+                let DraftExchange { kind, among, from, to } = *exchange;
                 let before = segment_at(span.before);
-                Exchange { kind, from, to, after: segment_at(span.after).saturating_sub(1), before }
+                let after = segment_at(span.after).saturating_sub(1);
+                Exchange { kind, among, from, to, after, before }
             })
             .collect();
         let mut segments: Vec<Segment> = Vec::with_capacity(cuts.len());
@@ -200,18 +238,25 @@ impl Draft {
             }
             buffer
         };
+        // A micro-batch is worked off without a stop, several times; then exchanges begin.
+        let of_micro = |staged: &StagedPhase| {
+            matches!(staged.when.micro, Some((Stage::Forward | Stage::Backward, _)))
+        };
+        let first = self.phases.iter().rposition(of_micro).map_or(0, |at| at + 1);
         let mut spans: Vec<Span> = (self.exchanges.iter())
             .map(|exchange| {
                 let writes =
                     |staged: &StagedPhase| staged.phase.writes().any(|b| owner(b) == exchange.from);
                 let reads =
                     |staged: &StagedPhase| staged.phase.reads().any(|b| owner(b) == exchange.to);
-                let after = self.phases.iter().rposition(writes).map_or(0, |at| at + 1);
+                let after = self.phases.iter().rposition(writes).map_or(0, |at| at + 1).max(first);
                 let before = self.phases.iter().position(reads).unwrap_or(self.phases.len());
                 Span { after, before }
             })
             .collect();
-        let mut order: Vec<usize> = (0..spans.len()).collect();
+        // Programs of different stages have other phases, and micro-batches send nothing: what they exchange is not gathered.
+        let gathered = |at: &usize| self.exchanges[*at].among == Among::Replicas;
+        let mut order: Vec<usize> = (0..spans.len()).filter(gathered).collect();
         order.sort_by_key(|&at| spans[at].after);
         let mut bucket: Vec<usize> = Vec::new();
         let mut bytes = 0;
@@ -254,8 +299,13 @@ impl When {
             Stage::Update => (SegmentKind::Update, "update"),
         };
         let round = if self.round == 0 { String::new() } else { format!(".{}", self.round) };
+        let place = match (self.all, self.micro) {
+            (true, _) => ".all",
+            (false, Some((Stage::Backward, true))) => ".weights",
+            (false, _) => "",
+        };
         let piece = if piece == 1 { String::new() } else { format!("+{piece}") };
-        Segment { name: format!("{graph}.{suffix}{round}{piece}"), kind, phases: Vec::new() }
+        Segment { name: format!("{graph}.{suffix}{place}{round}{piece}"), kind, phases: Vec::new() }
     }
 }
 

@@ -116,7 +116,8 @@ pub fn run(mut graph: Graph, cx: &PassCx) -> Result<Graph, PassError> {
     // Every rule makes the graph smaller or moves work towards leaves, so the sweeps end; the bound only turns a fault into an error.
     for _ in 0..64 {
         let (swept, changed) = sweep(graph, cx)?;
-        graph = drop_unneeded(swept);
+        graph = swept;
+        graph.prune();
         if !changed {
             return Ok(graph);
         }
@@ -265,33 +266,6 @@ fn fills(op: &Op) -> impl Iterator<Item = Literal> {
         Fill::Value(literal) => Some(*literal),
         Fill::InRange | Fill::Skip => None,
     })
-}
-
-/// Drops nodes that no output needs. Leaves stay: they are the program's interface.
-pub(crate) fn drop_unneeded(graph: Graph) -> Graph {
-    let mut needed = vec![false; graph.nodes.len()];
-    for output in &graph.outputs {
-        needed[output.value.index()] = true;
-    }
-    for (id, node) in graph.nodes.iter().rev() {
-        needed[id.index()] |= matches!(node.op, Op::Input { .. });
-        if needed[id.index()] {
-            for operand in node.op.operands() {
-                needed[operand.index()] = true;
-            }
-        }
-    }
-    let mut at = 0;
-    let mut last = None;
-    rebuild(graph, |graph, node| {
-        at += 1;
-        if needed[at - 1] {
-            last = Some(graph.nodes.push(node));
-        }
-        // An unneeded node stands for nothing; whatever it is given is never read.
-        Ok::<_, PassError>(last.unwrap_or(NodeId::from_index(0)))
-    })
-    .expect("dropping nodes cannot fail")
 }
 
 /// What a reduction of no terms gives; `None` where that is a place and not a value.

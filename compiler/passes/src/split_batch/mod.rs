@@ -21,13 +21,12 @@ mod examples;
 
 use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
-use dlc_abi::{Dim, ElemType, ExchangeKind, WINDOW_INPUT};
+use dlc_abi::{Among, Dim, ElemType, ExchangeKind, WINDOW_INPUT};
 use dlc_ir::affine::Affine;
 use dlc_ir::graph::{
     BinaryOp, Combine, Compare, Contract, Exchange, Fill, Graph, GraphBuilder, InputRole, Literal,
     Node, NodeId, Op, Origin, Stage, number_literal,
 };
-use dlc_ir::tile::Program;
 
 /// Sums of fewer elements go whole to every part: a message more costs as much as they do.
 const WHOLE: i64 = 256;
@@ -59,6 +58,16 @@ pub enum SplitError {
         /// The shards of the program.
         shards: u32,
     },
+    /// A part's shards cannot be shared out equally between its micro-batches.
+    #[error(
+        "{micro_batches} micro-batches cannot share the {shards} shards that a replica has of each batch"
+    )]
+    MicroBatches {
+        /// The micro-batches asked for.
+        micro_batches: u32,
+        /// The shards of the part.
+        shards: u32,
+    },
     /// A value of one example depends on other examples otherwise than by a sum or an extreme over the whole batch.
     #[error("`{name}` ({node}) cannot be cut between examples: {problem}")]
     Mixed {
@@ -68,6 +77,26 @@ pub enum SplitError {
         node: NodeId,
         /// What it does.
         problem: &'static str,
+    },
+    /// A value of one micro-batch depends on all of them: a stage would have to keep them all before it could go on.
+    #[error(
+        "`{name}` ({node}) needs the whole batch in the middle of the network, so micro-batches cannot go through a pipeline one by one"
+    )]
+    WholeBatch {
+        /// The node's name in the source.
+        name: String,
+        /// The node.
+        node: NodeId,
+    },
+    /// A gradient is needed by a later stage than the one that knows it.
+    #[error(
+        "`{name}` ({node}) flows against the pipeline: a later stage needs a gradient of an earlier one"
+    )]
+    Backwards {
+        /// The node's name in the source.
+        name: String,
+        /// The node.
+        node: NodeId,
     },
     /// A broken law.
     #[error(transparent)]
@@ -106,33 +135,34 @@ pub fn largest_part(batch: i64, shards: u32, block: Block) -> i64 {
     ((batch * count + shards - 1) / shards).max(1)
 }
 
-/// What a part sends in a step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Messages: one to each other part for the exchanges that begin and end between the same segments.
-    pub messages: u64,
-    /// Bytes of tensors in them.
-    pub bytes: u64,
-}
-
-/// What the part of a graph sends in a step, cut into `program`.
-pub fn traffic(graph: &Graph, program: &Program) -> Traffic {
-    let mut traffic = Traffic::default();
-    for node in graph.nodes.values() {
-        let Op::Exchange(exchange) = &node.op else { continue };
-        let others = u64::from(exchange.parts) - 1;
-        let row: i64 = node.shape[1..].iter().map(|dim| dim.constant).product();
-        traffic.bytes += others * row as u64 * node.elem.size() as u64;
-        traffic.messages = others * program.n_messages() as u64;
-    }
-    traffic
-}
-
 /// The graph of a part.
 ///
 /// # Errors
 /// When the program has too few shards, or examples depend on one another.
 pub fn run(graph: Graph, part: Part, cx: &PassCx) -> Result<Graph, SplitError> {
+    cut(graph, part, None, cx)
+}
+
+/// The graph of each of `micro_batches` equal pieces of a part, which are worked off one after the other: sums over the batch are first
+/// gathered from them, then from the other parts.
+///
+/// # Errors
+/// As [`run`], and when the part's shards cannot be shared out equally.
+pub fn micro_batches(
+    graph: Graph,
+    part: Part,
+    micro_batches: u32,
+    cx: &PassCx,
+) -> Result<Graph, SplitError> {
+    cut(graph, part, Some(micro_batches), cx)
+}
+
+fn cut(
+    graph: Graph,
+    part: Part,
+    micro_batches: Option<u32>,
+    cx: &PassCx,
+) -> Result<Graph, SplitError> {
     if !graph.frozen || graph.window_of.is_some() {
         return Err(PassError::bug("split_batch", "the graph is not that of a whole step").into());
     }
@@ -140,13 +170,19 @@ pub fn run(graph: Graph, part: Part, cx: &PassCx) -> Result<Graph, SplitError> {
     let blocks = blocks(shards, part.parts)
         .filter(|_| part.number < part.parts)
         .ok_or(SplitError::Shards { parts: part.parts, shards })?;
+    let own = blocks[part.number as usize];
+    let pieces = micro_batches.unwrap_or(1);
+    if pieces == 0 || !own.count.is_multiple_of(pieces) {
+        return Err(SplitError::MicroBatches { micro_batches: pieces, shards: own.count });
+    }
     examples::check(&graph)?;
     let mut window = None;
     let mut split = rebuild(graph, |graph, node| {
-        let window = window.get_or_insert_with(|| Window::new(graph));
-        Ok::<NodeId, SplitError>(window.place(graph, node, &blocks, cx))
+        let window =
+            window.get_or_insert_with(|| Window::new(graph, blocks.clone(), micro_batches));
+        Ok::<NodeId, SplitError>(window.place(graph, node, cx))
     })?;
-    split.shards = blocks[part.number as usize].count;
+    split.shards = own.count / pieces;
     split.window_of = Some(shards);
     Ok(split)
 }
@@ -157,17 +193,31 @@ struct Window {
     whole: NodeId,
     /// `i32`: examples before the part.
     before: NodeId,
+    /// The shards of all parts.
+    blocks: Vec<Block>,
+    /// The shards of all micro-batches of a part, counted in micro-batches.
+    micro: Option<Vec<Block>>,
 }
 
 impl Window {
-    fn new(graph: &mut Graph) -> Window {
+    fn new(graph: &mut Graph, blocks: Vec<Block>, micro_batches: Option<u32>) -> Window {
         let origin = Origin { name: "window".to_owned(), span: None };
         let mut g = graph.build(Stage::Forward, origin);
         let leaf = g.input(WINDOW_INPUT, InputRole::Data, ElemType::I32, vec![Dim::fixed(3)]);
-        Window { whole: g.select_index(leaf, 0, 0), before: g.select_index(leaf, 0, 1) }
+        let (whole, before) = (g.select_index(leaf, 0, 0), g.select_index(leaf, 0, 1));
+        let single = |first| Block { first, count: 1 };
+        let micro = micro_batches.map(|count| (0..count).map(single).collect());
+        Window { whole, before, blocks, micro }
     }
 
-    fn place(&self, graph: &mut Graph, node: Node, blocks: &[Block], cx: &PassCx) -> NodeId {
+    /// Among whom a reduction over the batch is joined, and what each of them has, innermost first.
+    fn levels(&self) -> impl Iterator<Item = (Among, &[Block])> {
+        let micro = self.micro.as_deref().map(|micro| (Among::MicroBatches, micro));
+        let replicas = (self.blocks.len() > 1).then_some((Among::Replicas, &self.blocks[..]));
+        micro.into_iter().chain(replicas)
+    }
+
+    fn place(&self, graph: &mut Graph, node: Node, cx: &PassCx) -> NodeId {
         let batch_axis = node.shape.iter().position(|dim| dim.batch_factor != 0);
         let mut op = node.op.clone();
         let mut g = graph.build(node.stage, node.origin.clone());
@@ -197,7 +247,7 @@ impl Window {
                 if over_batch {
                     cx.count("sums", 1);
                     let contract = contract.clone();
-                    return self.whole_of(graph, node, contract, blocks);
+                    return self.whole_of(graph, node, contract);
                 }
             }
             Op::Input { .. }
@@ -219,20 +269,17 @@ impl Window {
     }
 
     /// A reduction over the batch: this part's, joined with those of the others.
-    fn whole_of(
-        &self,
-        graph: &mut Graph,
-        node: Node,
-        contract: Contract,
-        blocks: &[Block],
-    ) -> NodeId {
+    fn whole_of(&self, graph: &mut Graph, node: Node, contract: Contract) -> NodeId {
         let (combine, stage, origin) = (contract.combine, node.stage, node.origin.clone());
         let extreme = match combine {
             Combine::ArgMax => Combine::Max,
             Combine::ArgMin => Combine::Min,
             Combine::Sum | Combine::Max | Combine::Min => {
                 let own = graph.nodes.push(node);
-                return joined(&mut graph.build(stage, origin), own, combine, blocks);
+                let mut g = graph.build(stage, origin);
+                return self
+                    .levels()
+                    .fold(own, |own, (among, blocks)| joined(&mut g, own, combine, among, blocks));
             }
         };
         // The place of an extreme goes with its value. Places are counted in the whole batch, whose axis is the outermost of the reduction.
@@ -248,29 +295,10 @@ impl Window {
         let shape = g.shape(own).to_vec();
         let first = g.broadcast_axes(first, &[], &shape);
         let place = g.add(own, first);
-        if blocks.len() == 1 {
-            return place;
-        }
-        let parts = blocks.len() as u32;
-        let values = exchange(&mut g, ExchangeKind::AllGather, value, parts);
-        let places = exchange(&mut g, ExchangeKind::AllGather, place, parts);
-        let row = |g: &mut GraphBuilder<'_>, at: i64| {
-            (g.select_index(values, 0, at), g.select_index(places, 0, at))
-        };
-        let (mut best, mut place) = row(&mut g, 0);
-        for at in 1..i64::from(parts) {
-            let (newer, its_place) = row(&mut g, at);
-            let (low, high) = if extreme == Combine::Max { (best, newer) } else { (newer, best) };
-            // The first NaN stays whatever comes after it.
-            let better = g.compare(Compare::Lt, low, high);
-            let nan = g.compare(Compare::Ne, newer, newer);
-            let number = g.compare(Compare::Eq, best, best);
-            let first_nan = g.binary(BinaryOp::And, nan, number);
-            let take = g.binary(BinaryOp::Or, better, first_nan);
-            best = g.select(take, newer, best);
-            place = g.select(take, its_place, place);
-        }
-        place
+        let met = self.levels().fold((value, place), |own, (among, blocks)| {
+            first_extreme(&mut g, own, extreme, among, blocks.len() as u32)
+        });
+        met.1
     }
 
     /// `count * factor + constant` in `i32`.
@@ -294,16 +322,51 @@ impl Window {
     }
 }
 
-/// The whole of a reduction over the batch, from what each part has of it.
-fn joined(g: &mut GraphBuilder<'_>, own: NodeId, combine: Combine, blocks: &[Block]) -> NodeId {
-    if blocks.len() == 1 {
-        return own;
+/// The first of the greatest or least values of all parts, and its place.
+fn first_extreme(
+    g: &mut GraphBuilder<'_>,
+    (value, place): (NodeId, NodeId),
+    extreme: Combine,
+    among: Among,
+    parts: u32,
+) -> (NodeId, NodeId) {
+    let between = |kind, operand| Exchange { kind, operand, parts, among, round: 0 };
+    let values = g.exchange(between(ExchangeKind::AllGather, value));
+    let places = g.exchange(between(ExchangeKind::AllGather, place));
+    let row = |g: &mut GraphBuilder<'_>, at: i64| {
+        (g.select_index(values, 0, at), g.select_index(places, 0, at))
+    };
+    let (mut best, mut place) = row(g, 0);
+    for at in 1..i64::from(parts) {
+        let (newer, its_place) = row(g, at);
+        let (low, high) = if extreme == Combine::Max { (best, newer) } else { (newer, best) };
+        // The first NaN stays whatever comes after it.
+        let better = g.compare(Compare::Lt, low, high);
+        let nan = g.compare(Compare::Ne, newer, newer);
+        let number = g.compare(Compare::Eq, best, best);
+        let first_nan = g.binary(BinaryOp::And, nan, number);
+        let take = g.binary(BinaryOp::Or, better, first_nan);
+        best = g.select(take, newer, best);
+        place = g.select(take, its_place, place);
     }
+    (best, place)
+}
+
+/// The whole of a reduction over the batch, from what each part has of it.
+fn joined(
+    g: &mut GraphBuilder<'_>,
+    own: NodeId,
+    combine: Combine,
+    among: Among,
+    blocks: &[Block],
+) -> NodeId {
     let shape = g.shape(own).to_vec();
     let elements: i64 = shape.iter().map(|dim| dim.constant).product();
     let parts = blocks.len() as u32;
-    if elements < WHOLE || parts == 2 {
-        let all = exchange(g, ExchangeKind::AllGather, own, parts);
+    let between = |kind, operand| Exchange { kind, operand, parts, among, round: 0 };
+    // Micro-batches lie on one rank, so that nothing is sent.
+    if elements < WHOLE || parts == 2 || among == Among::MicroBatches {
+        let all = g.exchange(between(ExchangeKind::AllGather, own));
         return subtree(g, all, combine, blocks, 0);
     }
     let piece = (elements + i64::from(parts) - 1) / i64::from(parts);
@@ -311,9 +374,9 @@ fn joined(g: &mut GraphBuilder<'_>, own: NodeId, combine: Combine, blocks: &[Blo
     let flat = g.reshape(own, vec![Dim::fixed(elements)]);
     let flat = resized(g, flat, padded);
     let pieces = g.reshape(flat, vec![Dim::fixed(i64::from(parts)), Dim::fixed(piece)]);
-    let taken = exchange(g, ExchangeKind::AllToAll, pieces, parts);
+    let taken = g.exchange(between(ExchangeKind::AllToAll, pieces));
     let piece = subtree(g, taken, combine, blocks, 0);
-    let all = exchange(g, ExchangeKind::AllGather, piece, parts);
+    let all = g.exchange(between(ExchangeKind::AllGather, piece));
     let flat = g.reshape(all, vec![Dim::fixed(padded)]);
     let flat = resized(g, flat, elements);
     g.reshape(flat, shape)
@@ -330,15 +393,6 @@ fn resized(g: &mut GraphBuilder<'_>, vector: NodeId, extent: i64) -> NodeId {
     let fill = if extent > found { Fill::Value(zero) } else { Fill::InRange };
     let op = Op::View { operand: vector, subs: vec![Affine::axis(0)], fill };
     g.node(op, elem, vec![Dim::fixed(extent)])
-}
-
-fn exchange(g: &mut GraphBuilder<'_>, kind: ExchangeKind, operand: NodeId, parts: u32) -> NodeId {
-    let mut shape = g.shape(operand).to_vec();
-    if kind == ExchangeKind::AllGather {
-        shape.insert(0, Dim::fixed(i64::from(parts)));
-    }
-    let elem = g.elem(operand);
-    g.node(Op::Exchange(Exchange { kind, operand, parts }), elem, shape)
 }
 
 /// The rows of `all` from `row` on, one for each block, met in the tree of shards.

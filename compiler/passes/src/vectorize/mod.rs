@@ -76,6 +76,7 @@ pub fn run(program: &Program, target: &TargetDesc) -> Result<VectorProgram, Pass
             .iter()
             .map(|exchange| ExchangeDesc {
                 kind: exchange.kind,
+                among: exchange.among,
                 from: slots.slot(exchange.from),
                 to: slots.slot(exchange.to),
                 after: exchange.after,
@@ -130,13 +131,15 @@ fn intern(module: &mut Module, function: Function) -> FuncId {
     if let Some((id, _)) = known {
         return id;
     }
-    let taken = module
-        .functions
-        .values()
-        .filter(|other| other.name.split('#').next() == Some(&function.name))
-        .count();
-    let name =
-        if taken == 0 { function.name.clone() } else { format!("{}#{}", function.name, taken + 1) };
+    let is_taken = |name: &str| module.functions.values().any(|other| other.name == name);
+    // Names of buffers may have a number already.
+    let base = function.name.split('#').next().unwrap_or(&function.name).to_owned();
+    let mut name = function.name.clone();
+    let mut count = 1;
+    while is_taken(&name) {
+        count += 1;
+        name = format!("{base}#{count}");
+    }
     module.functions.push(Function { name, ..function })
 }
 

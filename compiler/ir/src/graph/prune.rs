@@ -1,21 +1,23 @@
 //! Removes nodes that no output needs. Leaves stay where they are the signature of a program.
 
-use dlc_ir::entity::EntityRef;
-use dlc_ir::graph::{Graph, NodeId, Op, OutputKind};
+use super::data::{Graph, NodeId, Op, OutputKind};
+use crate::entity::EntityRef;
 
-/// Removes unused nodes.
-pub(super) fn prune(graph: &mut Graph) {
-    prune_keeping(graph, Vec::new());
-}
+impl Graph {
+    /// Removes unused nodes.
+    pub fn prune(&mut self) {
+        self.prune_keeping(Vec::new());
+    }
 
-/// Removes unused nodes and unused leaves.
-pub(super) fn prune_all(graph: &mut Graph) {
-    sweep(graph, Vec::new(), false);
-}
+    /// Removes unused nodes and unused leaves.
+    pub fn prune_all(&mut self) {
+        sweep(self, Vec::new(), false);
+    }
 
-/// Removes unused nodes but keeps those in `kept`, which take their new numbers.
-pub(super) fn prune_keeping(graph: &mut Graph, kept: Vec<&mut NodeId>) {
-    sweep(graph, kept, true);
+    /// Removes unused nodes but keeps those in `kept`, which take their new numbers.
+    pub fn prune_keeping(&mut self, kept: Vec<&mut NodeId>) {
+        sweep(self, kept, true);
+    }
 }
 
 fn sweep(graph: &mut Graph, kept: Vec<&mut NodeId>, keep_leaves: bool) {
@@ -45,11 +47,10 @@ fn sweep(graph: &mut Graph, kept: Vec<&mut NodeId>, keep_leaves: bool) {
     let place = |new: &[Option<NodeId>], id: NodeId| {
         new[id.index()].expect("operands of used nodes are used and come before them")
     };
-    for (id, node) in old.iter() {
-        if used[id.index()] {
-            let mut node = node.clone();
+    for (at, mut node) in old.into_values().enumerate() {
+        if used[at] {
             node.op = node.op.map_operands(|operand| place(&new, operand));
-            new[id.index()] = Some(graph.nodes.push(node));
+            new[at] = Some(graph.nodes.push(node));
         }
     }
     for output in &mut graph.outputs {
