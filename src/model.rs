@@ -6,9 +6,9 @@ use dlc_driver::Target;
 use dlc_driver::model::{
     CompileOptions, Elaborated, ModelPrograms, compile_model, elaborate_file, elaborate_text,
 };
-use dlc_driver::ranks::{RankOf, leaf_stages, stage_map};
+use dlc_driver::ranks::{RankOf, Spread};
 use dlc_exec::{Program, available_threads};
-use dlc_train::{Pipeline, Programs, RankPlan, Session, ShardBlock, TrainError};
+use dlc_train::{LeafPlan, Pipeline, Programs, RankPlan, Session, ShardBlock, TrainError};
 use std::path::Path;
 
 use crate::error::Error;
@@ -126,7 +126,8 @@ impl Model {
             rank,
         };
         let compiled = compile_model(&self.elaborated, &compile)?;
-        let plan = rank.and_then(|rank| self.plan(rank));
+        let plan =
+            rank.zip(compiled.spread.as_ref()).and_then(|(rank, spread)| self.plan(rank, spread));
         let ModelPrograms { fingerprint, flops, timings, batch, .. } = compiled;
         let code = [Some(&compiled.init), compiled.train.as_ref(), compiled.eval.as_ref()]
             .into_iter()
@@ -157,18 +158,24 @@ impl Model {
 
 impl Model {
     /// What a rank does of a run; `None` when the model is not trained.
-    fn plan(&self, rank: RankOf) -> Option<RankPlan> {
+    fn plan(&self, rank: RankOf, spread: &Spread) -> Option<RankPlan> {
         let program = &self.elaborated.program;
         let shards = program.train.as_ref()?.graph.shards;
         let block = rank.block(shards)?;
         let block = ShardBlock { first: block.first, count: block.count, of: shards };
-        let pipeline = program.settings.pipeline.as_ref().zip(stage_map(program));
-        let pipeline = pipeline.map(|(settings, map)| Pipeline {
+        let pipeline = program.settings.pipeline.as_ref().map(|settings| Pipeline {
             order: settings.order,
             micro_batches: settings.micro_batches,
-            leaves: leaf_stages(program, &map),
         });
-        Some(RankPlan { grid: rank.grid, block, pipeline })
+        let params = program.params.iter().map(|param| &param.name);
+        let states = program.states.iter().map(|state| &state.name);
+        let leaf = |name: &String| {
+            let extents = |shape: &[i64]| shape.iter().map(|&extent| extent as usize).collect();
+            let cut = spread.leaf(name).map(|leaf| (extents(&leaf.shape), leaf.cut));
+            LeafPlan { name: name.clone(), stage: spread.stage_of(name), cut }
+        };
+        let leaves = params.chain(states).map(leaf).collect();
+        Some(RankPlan { grid: rank.grid, block, pipeline, leaves })
     }
 }
 

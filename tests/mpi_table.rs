@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 const LENET_BEGINS: Entry = Entry { steps: 10, ..LENET };
 
 /// What is run, spread as the lines of a `parallel` block say, on how many ranks, with how many threads each.
-const LINES: [(Entry, &str, usize, usize); 22] = [
+const LINES: [(Entry, &str, usize, usize); 24] = [
     (DIGITS_MLP, "", 1, 1),
     (DIGITS_MLP, "", 1, 2),
     (DIGITS_MLP, "", 1, 3),
@@ -36,6 +36,8 @@ const LINES: [(Entry, &str, usize, usize); 22] = [
     (DIGITS_MLP, "pipeline 3 at dense_2, dense_3 { microbatches = 4 }", 3, 2),
     (DIGITS_MLP, "pipeline 2 at dense_3 { microbatches = 2 }", 4, 1),
     (LENET_BEGINS, "pipeline 2 at dense_1 { microbatches = 2 }", 4, 1),
+    (DIGITS_MLP, "tensor 2 on dense_1, dense_2", 4, 1),
+    (LENET_BEGINS, "tensor 2 on conv_2, dense_1, dense_2", 2, 1),
 ];
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ mod reference;
 use dlc::comm::{Communicator, Traffic, threads};
 use dlc::data::{DataSpec, Splits};
 use dlc::{Control, Event, FitConfig, FitReport, Length, Model, Net, Options, Target};
-use dlc_driver::ranks::{RankSummary, rank_summaries};
+use dlc_driver::ranks::{RankSummary, Spread, rank_summaries};
 
 /// A perceptron on the digits.
 const DENSE: &str = "
@@ -131,6 +131,7 @@ fn summaries(model: &Model, ranks: u32) -> Vec<RankSummary> {
     let backend = Target::best().backend().expect("the best target runs here");
     rank_summaries(model.elaborated(), Some(13), ranks, &backend.target())
         .expect("it can be spread")
+        .ranks
 }
 
 fn options(threads: usize) -> Options {
@@ -194,9 +195,9 @@ fn messages_and_bytes_are_those_of_a_ring() {
 }
 
 /// The whole of a rank's memory, as rank 0 has gathered it.
-fn every_pipeline_gives_the_same_bits(text: &str, pipelines: &[&str]) {
+fn every_spread_gives_the_same_bits(text: &str, spreads: &[&str]) {
     let expected = alone(text);
-    for parallel in pipelines {
+    for parallel in spreads {
         let text = format!("{text}parallel net {{ {parallel} }}\n");
         let model = Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"));
         let ranks = model.elaborated().program.settings.grid().ranks() as usize;
@@ -204,9 +205,10 @@ fn every_pipeline_gives_the_same_bits(text: &str, pipelines: &[&str]) {
         for (rank, left) in found.iter().enumerate() {
             assert_eq!(left.report, expected.report, "rank {rank}, {parallel}");
         }
-        for (found, expected) in found[0].memory.iter().zip(&expected.memory) {
-            assert_eq!(found.0, expected.0);
-            assert!(found.1 == expected.1, "`{}` differs with {parallel}", found.0);
+        for (name, expected) in &expected.memory {
+            let found = found[0].memory.iter().find(|(found, _)| found == name);
+            let found = &found.expect("rank 0 has all parameters and states").1;
+            assert!(found == expected, "`{name}` differs with {parallel}");
         }
     }
 }
@@ -228,7 +230,7 @@ train net(label: i32[batch]) {
 
 #[test]
 fn dense_layers_train_alike_in_any_pipeline() {
-    every_pipeline_gives_the_same_bits(
+    every_spread_gives_the_same_bits(
         DEEP,
         &[
             "pipeline 2 at dense_2 { microbatches = 4; schedule = gpipe }",
@@ -243,7 +245,7 @@ fn dense_layers_train_alike_in_any_pipeline() {
 
 #[test]
 fn convolutions_and_draws_train_alike_in_any_pipeline() {
-    every_pipeline_gives_the_same_bits(
+    every_spread_gives_the_same_bits(
         NOISY,
         &[
             "pipeline 2 at conv_2 { microbatches = 4 }",
@@ -272,13 +274,79 @@ train net(label: i32[batch]) {
 
 #[test]
 fn parameters_of_several_stages_train_alike_in_any_pipeline() {
-    every_pipeline_gives_the_same_bits(
+    every_spread_gives_the_same_bits(
         TIED,
         &[
             "pipeline 2 at ridge_2 { microbatches = 4 }",
             "data 2; pipeline 3 at ridge_2, ridge_3 { microbatches = 2; schedule = gpipe }",
         ],
     );
+}
+
+/// Layers whose sums are longer than a chunk: 512 and 768 terms.
+const WIDE: &str = "
+model net(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
+    logits = image |> flatten |> dense(512) |> relu |> dense(768) |> tanh |> dense(10)
+}
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    metric accuracy(logits, label)
+    optimizer = clip_by_global_norm(1.0) |> adam(lr = 3e-3)
+    shards = 4
+}
+";
+
+#[test]
+fn dense_layers_train_alike_in_any_slices() {
+    every_spread_gives_the_same_bits(
+        DEEP,
+        &[
+            "tensor 2 on dense_1, dense_2",
+            "tensor 3 on dense_2",
+            "tensor 2",
+            "data 3; tensor 2 on dense_1, dense_3",
+            "pipeline 2 at dense_2 { microbatches = 4 }; tensor 2 on dense_1, dense_3",
+            "data 2; pipeline 2 at dense_3 { microbatches = 2; schedule = gpipe }; tensor 2 on dense_2, dense_3",
+        ],
+    );
+}
+
+#[test]
+fn long_sums_train_alike_in_slices_of_chunks() {
+    every_spread_gives_the_same_bits(
+        WIDE,
+        &["tensor 2 on dense_1, dense_2, dense_3", "tensor 3 on dense_2, dense_3"],
+    );
+}
+
+#[test]
+fn convolutions_and_draws_train_alike_in_any_slices() {
+    every_spread_gives_the_same_bits(
+        NOISY,
+        &[
+            "tensor 2 on conv_1, conv_2, dense_1",
+            "pipeline 2 at dense_1 { microbatches = 2 }; tensor 3 on conv_1, conv_2",
+        ],
+    );
+}
+
+#[test]
+fn layers_after_one_another_are_cut_in_pairs() {
+    let model = |parallel: &str| {
+        let text = format!("{WIDE}parallel net {{ {parallel} }}\n");
+        Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let cuts = |model: &Model| -> Vec<(String, usize, i64)> {
+        let spread = Spread::of(model.elaborated(), 128).expect("it can be cut");
+        let leaves = spread.tensors.expect("it is cut").leaves;
+        let weights = leaves.into_iter().filter(|leaf| leaf.name.ends_with(".w"));
+        weights.map(|leaf| (leaf.name, leaf.cut.axis, leaf.cut.block)).collect()
+    };
+    // Columns of the one, rows of the other, where the sum over them has its chunks.
+    let pair = model("tensor 2 on dense_1, dense_2");
+    let expected = [("dense_1.w", 1, 256), ("dense_2.w", 0, 256)];
+    let expected = expected.map(|(name, axis, block)| (name.to_owned(), axis, block));
+    assert_eq!(cuts(&pair), expected);
 }
 
 #[test]
@@ -407,14 +475,17 @@ fn digits_mlp_trains_to_the_table_on_any_grid() {
         "pipeline 3 at dense_2, dense_3 { microbatches = 2; schedule = gpipe }",
         "pipeline 3 at dense_2, dense_3 { microbatches = 4; schedule = one_f_one_b }",
         "data 2; pipeline 2 at dense_2 { microbatches = 2 }",
+        "tensor 2 on dense_1, dense_2",
+        "data 2; pipeline 2 at dense_2 { microbatches = 2 }; tensor 2 on dense_1, dense_2",
     ] {
         trains_to_the_table(reference::DIGITS_MLP, parallel);
     }
 }
 
 #[test]
-fn lenet_trains_to_the_table_in_a_pipeline() {
+fn lenet_trains_to_the_table_in_stages_and_slices() {
     for parallel in [
+        "tensor 2 on conv_2, dense_1, dense_2",
         "pipeline 2 at dense_1 { microbatches = 4; schedule = gpipe }",
         "pipeline 3 at conv_2, dense_2 { microbatches = 4; schedule = one_f_one_b }",
     ] {

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use dlc_abi::{Manifest, bubble};
-use dlc_driver::ranks::{RankSummary, rank_summaries};
+use dlc_driver::ranks::{RankSummary, Spread, TensorLeaf, TensorMap, rank_summaries};
 use dlc_frontend::{LayerSummary, ModelProgram};
 use dlc_train::Shape;
 use serde_json::{Value, json};
@@ -37,11 +37,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let batch = args.run.batch.map(|batch| batch as usize);
     let grid = program.settings.grid();
     let ranks = match args.ranks.unwrap_or(grid.ranks()) {
-        1 if args.ranks.is_none() => Vec::new(),
+        1 if args.ranks.is_none() => None,
         ranks => {
             let backend = args.run.target()?.backend().map_err(dlc::Error::from)?;
             let target = backend.target();
-            rank_summaries(model.elaborated(), batch, ranks, &target).map_err(dlc::Error::from)?
+            let found = rank_summaries(model.elaborated(), batch, ranks, &target);
+            Some(found.map_err(dlc::Error::from)?)
         }
     };
     let what = if programs.train.is_some() { "training step" } else { "inference" };
@@ -56,7 +57,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
             "flops_predict": net.flops().predict,
             "bytes_kept": kept,
             "bytes_step": memory,
-            "ranks": ranks.iter().map(rank_json).collect::<Vec<_>>(),
+            "ranks": ranks.iter().flat_map(|found| &found.ranks).map(rank_json).collect::<Vec<_>>(),
+            "slices": ranks.iter().flat_map(|found| slices_json(&found.spread)).collect::<Vec<_>>(),
         });
         output::line(value)?;
         return Ok(Outcome::Done);
@@ -81,9 +83,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
             threads => format!("{threads} threads"),
         }
     ))?;
-    if !ranks.is_empty() {
+    if let Some(found) = ranks.filter(|found| !found.ranks.is_empty()) {
         output::line("")?;
-        output::line(rank_table(&ranks))?;
+        output::line(rank_table(&found.ranks))?;
+        if let Some(map) = &found.spread.tensors {
+            output::line("")?;
+            output::line(slice_table(program, map))?;
+        }
         if let Some(pipeline) = &program.settings.pipeline {
             let (stages, pieces) = (pipeline.stages(), pipeline.micro_batches);
             output::line(format_args!(
@@ -100,6 +106,7 @@ fn rank_json(rank: &RankSummary) -> Value {
     json!({
         "replica": rank.place.replica,
         "stage": rank.place.stage,
+        "slice": rank.place.slice,
         "first_shard": rank.shards.0,
         "shards": rank.shards.1,
         "examples": rank.examples,
@@ -112,10 +119,37 @@ fn rank_json(rank: &RankSummary) -> Value {
     })
 }
 
+fn slices_json(spread: &Spread) -> Vec<Value> {
+    let leaves = spread.tensors.iter().flat_map(|map| &map.leaves);
+    let value = |leaf: &TensorLeaf| json!({"name": leaf.name, "axis": leaf.cut.axis, "block": leaf.cut.block});
+    leaves.map(value).collect()
+}
+
+/// Where weights are cut.
+fn slice_table(program: &ModelProgram, map: &TensorMap) -> Table {
+    let mut table = table(&["cut weight", "shape", "along axis", "in each slice"]);
+    for param in &program.params {
+        let Some(leaf) = map.leaves.iter().find(|leaf| leaf.name == param.name) else { continue };
+        let (axis, extent) = (leaf.cut.axis, leaf.shape[leaf.cut.axis]);
+        let sizes = (0..map.slices).map(|slice| {
+            let range = leaf.cut.range(extent, slice);
+            (range.end - range.start).to_string()
+        });
+        table.add_row([
+            leaf.name.clone(),
+            Shape(&param.shape).to_string(),
+            axis.to_string(),
+            sizes.collect::<Vec<_>>().join(" + "),
+        ]);
+    }
+    table
+}
+
 fn rank_table(ranks: &[RankSummary]) -> Table {
     let mut table = table(&[
         "rank",
         "stage",
+        "slice",
         "shards",
         "examples",
         "parameters",
@@ -130,6 +164,7 @@ fn rank_table(ranks: &[RankSummary]) -> Table {
         table.add_row([
             number.to_string(),
             rank.place.stage.to_string(),
+            rank.place.slice.to_string(),
             format!("{first} to {} of {of}", first + count - 1),
             rank.examples.to_string(),
             grouped(rank.params),

@@ -13,15 +13,15 @@ pub enum DriverError {
     /// The step cannot be cut into parts of a batch.
     #[error(transparent)]
     Split(#[from] SplitError),
-    /// Ranks that cannot be shared out to the stages of a model.
+    /// Ranks that cannot be shared out to replicas of a model.
     #[error(
-        "{ranks} ranks cannot be shared out to the {stages} stages of the model; give a multiple of {stages}"
+        "{ranks} ranks cannot be shared out to replicas of the model, each of which takes {each}; give a multiple of {each}"
     )]
     Ranks {
         /// The ranks there are.
         ranks: u32,
-        /// The stages that the text asks for.
-        stages: u32,
+        /// Those that have a model together, as the text asks.
+        each: u32,
     },
     /// A rank beyond those there are.
     #[error("there is no rank {rank} of {ranks}; they are numbered from 0")]

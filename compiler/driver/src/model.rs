@@ -6,7 +6,7 @@
 use crate::backend::Target;
 use crate::error::DriverError;
 use crate::lower::{self, Compiled};
-use crate::ranks::{self, RankOf};
+use crate::ranks::{self, RankOf, Spread};
 use dlc_abi::NumericsClass;
 use dlc_frontend::{ElaborateOptions, Frontend, ModelProgram, TrainForward};
 use dlc_grammar::ast::ItemKind;
@@ -170,6 +170,8 @@ pub struct ModelPrograms {
     pub flops: Flops,
     /// Where the time went.
     pub timings: Timings,
+    /// Where the model is cut, for one of several ranks.
+    pub spread: Option<Spread>,
 }
 
 /// Operations in contractions of two operands, a multiplication and an addition for each term.
@@ -460,7 +462,8 @@ pub fn compile_model(
     let start = Instant::now();
     let program = &elaborated.program;
     let CompileOptions { target, class, verify, rank, .. } = *options;
-    let work = Work { program, batch, target, class, verify, rank };
+    let rank = rank.map(|rank| Ok::<_, Failure>((rank, Spread::of(elaborated, batch)?)));
+    let work = Work { program, batch, target, class, verify, rank: rank.transpose()? };
     let trains = program.train.is_some();
     let measures = trains && !program.finish.outputs.is_empty();
     let some = |wanted: bool, graph: &Graph, cut: Cut| {
@@ -499,6 +502,7 @@ pub fn compile_model(
         batch: batch as usize,
         flops,
         timings,
+        spread: work.rank.map(|(_, spread)| spread),
     })
 }
 
@@ -523,7 +527,7 @@ struct Work<'a> {
     target: Target,
     class: NumericsClass,
     verify: bool,
-    rank: Option<RankOf>,
+    rank: Option<(RankOf, Spread)>,
 }
 
 /// What a rank has of a program.
@@ -553,11 +557,13 @@ impl Work<'_> {
         let frozen = freeze(graph, self.verify)?;
         // Text and operations are those of the whole, so that all ranks tell the same.
         let (text, flops) = (frozen.to_string(), flops(&frozen, self.batch));
-        let (frozen, batch) = match (cut, self.rank) {
+        let (frozen, batch) = match (cut, &self.rank) {
             (Cut::Whole, _) | (_, None) => (frozen, self.batch),
-            (Cut::Step, Some(rank)) => ranks::cut(frozen, rank, self.program, self.batch)?,
-            (Cut::Leaves, Some(rank)) => {
-                (ranks::first_values(frozen, rank, self.program), self.batch)
+            (Cut::Step, Some((rank, spread))) => {
+                ranks::cut(frozen, *rank, self.program, spread, self.batch)?
+            }
+            (Cut::Leaves, Some((rank, spread))) => {
+                (ranks::first_values(frozen, *rank, spread, self.batch)?, self.batch)
             }
         };
         let passes = start.elapsed();

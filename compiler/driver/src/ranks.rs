@@ -11,6 +11,8 @@ use dlc_ir::tile::Program;
 use dlc_passes::pass::PassCx;
 use dlc_passes::split_batch::{self, Block, Part};
 use dlc_passes::split_stages::{self, StageMap};
+use dlc_passes::split_tensors::{self, TensorLayer, TensorRequest};
+pub use dlc_passes::split_tensors::{TensorLeaf, TensorMap};
 
 /// One of the ranks of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +29,8 @@ impl RankOf {
     /// # Errors
     /// When the ranks cannot be shared out to the stages, or there is no such rank.
     pub fn of(program: &ModelProgram, ranks: u32, rank: u32) -> Result<Self, DriverError> {
-        let stages = program.settings.grid().stages;
-        let grid = program.settings.grid_of(ranks).ok_or(DriverError::Ranks { ranks, stages })?;
+        let each = program.settings.grid().ranks_of_model();
+        let grid = program.settings.grid_of(ranks).ok_or(DriverError::Ranks { ranks, each })?;
         if rank >= ranks {
             return Err(DriverError::NoRank { rank, ranks });
         }
@@ -51,8 +53,51 @@ impl RankOf {
     }
 }
 
-/// Which stage has which parameter; `None` for a model that is not cut.
-pub fn stage_map(program: &ModelProgram) -> Option<StageMap> {
+/// Where a model is cut between ranks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread {
+    /// Into stages: which has which parameter.
+    pub stages: Option<StageMap>,
+    /// Into slices: which parameters and states, and along which axes.
+    pub tensors: Option<TensorMap>,
+}
+
+impl Spread {
+    /// As the text says, for batches of `batch` examples.
+    ///
+    /// # Errors
+    /// When a layer cannot be cut into so many slices.
+    pub fn of(elaborated: &Elaborated, batch: i64) -> Result<Self, Failure> {
+        let program = &elaborated.program;
+        let mut spread = Spread { stages: stage_map(program), tensors: None };
+        if let Some(settings) = &program.settings.tensor
+            && let Some(joint) = joint_of(elaborated)?
+        {
+            let layers = settings.layers.iter().map(|layer| TensorLayer {
+                params: layer.params.clone(),
+                largest: layer.largest.clone(),
+                must: settings.named,
+            });
+            let request = TensorRequest { slices: settings.slices, layers: layers.collect() };
+            let map = TensorMap::choose(&freeze(joint, false)?, &request, batch);
+            spread.tensors = Some(map.map_err(DriverError::from)?);
+        }
+        Ok(spread)
+    }
+
+    /// The cut of a parameter or state into slices, and its extents.
+    pub fn leaf(&self, name: &str) -> Option<&TensorLeaf> {
+        self.tensors.as_ref()?.leaves.iter().find(|leaf| leaf.name == name)
+    }
+
+    /// The stage that trains a parameter or state; `None` where all do.
+    pub fn stage_of(&self, name: &str) -> Option<u32> {
+        self.stages.as_ref()?.stage_of(name)
+    }
+}
+
+/// Which stage has which parameter; `None` for a model without stages.
+fn stage_map(program: &ModelProgram) -> Option<StageMap> {
     let pipeline = program.settings.pipeline.as_ref()?;
     let mut stage = 0;
     let params = program.params.iter().map(|param| {
@@ -62,29 +107,27 @@ pub fn stage_map(program: &ModelProgram) -> Option<StageMap> {
     Some(StageMap { stages: pipeline.stages(), params: params.collect() })
 }
 
-/// All parameters and states with the stage that trains them. Those without one are trained by all.
-pub fn leaf_stages(program: &ModelProgram, map: &StageMap) -> Vec<(String, Option<u32>)> {
-    let params = program.params.iter().map(|param| &param.name);
-    let states = program.states.iter().map(|state| &state.name);
-    params.chain(states).map(|name| (name.clone(), map.stage_of(name))).collect()
-}
-
 /// The graph of a rank, out of the frozen graph of a step, and the most examples that it works on at once.
 ///
 /// # Errors
 /// When there are too few shards, or examples or micro-batches that depend on one another.
 pub fn cut(
-    frozen: Graph,
+    mut frozen: Graph,
     rank: RankOf,
     program: &ModelProgram,
+    spread: &Spread,
     batch: i64,
 ) -> Result<(Graph, i64), DriverError> {
-    let (shards, part, cx) = (frozen.shards, rank.part(), PassCx::default());
-    let (graph, pieces) = match (&program.settings.pipeline, stage_map(program)) {
+    let (shards, part, place) = (frozen.shards, rank.part(), rank.place());
+    let cx = PassCx::default();
+    if let Some(map) = &spread.tensors {
+        frozen = split_tensors::run(&frozen, map, place.slice, batch, &cx)?;
+    }
+    let (graph, pieces) = match (&program.settings.pipeline, &spread.stages) {
         (Some(pipeline), Some(map)) => {
             let pieces = pipeline.micro_batches;
             let graph = split_batch::micro_batches(frozen, part, pieces, &cx)?;
-            (split_stages::run(graph, &map, rank.place().stage, &cx)?, pieces)
+            (split_stages::run(graph, map, place.stage, &cx)?, pieces)
         }
         _ => (split_batch::run(frozen, part, &cx)?, 1),
     };
@@ -94,11 +137,26 @@ pub fn cut(
 }
 
 /// The graph of first values as a rank needs it: rank 0, which saves what all have trained, has all of them, the others what they train.
-pub fn first_values(frozen: Graph, rank: RankOf, program: &ModelProgram) -> Graph {
-    match stage_map(program) {
-        Some(map) if rank.rank > 0 => split_stages::first_values(frozen, &map, rank.place().stage),
-        _ => frozen,
+///
+/// # Errors
+/// When there is no such slice.
+pub fn first_values(
+    mut frozen: Graph,
+    rank: RankOf,
+    spread: &Spread,
+    batch: i64,
+) -> Result<Graph, DriverError> {
+    if rank.rank == 0 {
+        return Ok(frozen);
     }
+    let place = rank.place();
+    if let Some(map) = &spread.tensors {
+        frozen = split_tensors::run(&frozen, map, place.slice, batch, &PassCx::default())?;
+    }
+    Ok(match &spread.stages {
+        Some(map) => split_stages::first_values(frozen, map, place.stage),
+        None => frozen,
+    })
 }
 
 /// What one of several ranks has and does.
@@ -124,7 +182,16 @@ pub struct RankSummary {
     pub bytes: u64,
 }
 
-/// What each of `ranks` ranks has; empty for a model without training.
+/// How a model is spread over ranks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RankSummaries {
+    /// Where it is cut.
+    pub spread: Spread,
+    /// What each rank has; empty for a model without training.
+    pub ranks: Vec<RankSummary>,
+}
+
+/// What each of `ranks` ranks has.
 ///
 /// # Errors
 /// When the model cannot be trained on so many.
@@ -133,41 +200,52 @@ pub fn rank_summaries(
     batch: Option<usize>,
     ranks: u32,
     target: &TargetDesc,
-) -> Result<Vec<RankSummary>, Failure> {
+) -> Result<RankSummaries, Failure> {
     let batch = batch_of(elaborated, batch)?;
     let program = &elaborated.program;
-    let Some(joint) = joint_of(elaborated)? else { return Ok(Vec::new()) };
+    let spread = Spread::of(elaborated, batch)?;
+    let Some(joint) = joint_of(elaborated)? else {
+        return Ok(RankSummaries { spread, ranks: Vec::new() });
+    };
     let train = freeze(joint, false)?;
     let summary = |number: u32| -> Result<RankSummary, Failure> {
         let rank = RankOf::of(program, ranks, number)?;
         let shards = train.shards;
-        let (graph, piece) = cut(train.clone(), rank, program, batch)?;
+        let (graph, piece) = cut(train.clone(), rank, program, &spread, batch)?;
         let block = rank.block(shards).expect("the pass has cut the shards");
         let tile = lower::to_tile(&graph, piece, target)?;
-        Ok(summary_of(rank, program, &graph, &tile, (block, shards), batch))
+        Ok(summary_of(rank, program, &spread, &graph, &tile, (block, shards), (batch, piece)))
     };
-    (0..ranks).map(summary).collect()
+    let ranks = (0..ranks).map(summary).collect::<Result<_, _>>()?;
+    Ok(RankSummaries { spread, ranks })
 }
 
 fn summary_of(
     rank: RankOf,
     program: &ModelProgram,
+    spread: &Spread,
     graph: &Graph,
     tile: &Program,
     (block, shards): (Block, u32),
-    batch: i64,
+    (batch, piece): (i64, i64),
 ) -> RankSummary {
     let place = rank.place();
-    let map = stage_map(program);
-    let is_own = |name: &str| {
-        map.as_ref().and_then(|map| map.stage_of(name)).is_none_or(|stage| stage == place.stage)
+    let is_own = |name: &str| spread.stage_of(name).is_none_or(|stage| stage == place.stage);
+    let elements = |name: &str, shape: &[dlc_abi::Dim]| {
+        let whole = shape.iter().map(|dim| dim.at(1)).product::<i64>();
+        spread.leaf(name).map_or(whole, |TensorLeaf { shape, cut, .. }| {
+            let range = cut.range(shape[cut.axis], place.slice);
+            whole / shape[cut.axis] * (range.end - range.start)
+        })
     };
-    let elements = |shape: &[dlc_abi::Dim]| shape.iter().map(|dim| dim.at(1)).product::<i64>();
     let own = || program.params.iter().filter(|param| is_own(&param.name));
     let states = program.states.iter().filter(|state| is_own(&state.name));
     let sizes = own()
-        .map(|param| elements(&param.shape) as u64 * param.elem.size() as u64)
-        .chain(states.map(|state| elements(&state.shape) as u64 * state.elem.size() as u64));
+        .map(|param| elements(&param.name, &param.shape) as u64 * param.elem.size() as u64)
+        .chain(
+            states
+                .map(|state| elements(&state.name, &state.shape) as u64 * state.elem.size() as u64),
+        );
     let (order, pieces) = match &program.settings.pipeline {
         Some(pipeline) => (pipeline.order, pipeline.micro_batches),
         None => (PipelineOrder::Gpipe, 1),
@@ -187,12 +265,15 @@ fn summary_of(
         .sum();
     let examples = split_batch::largest_part(batch, shards, block);
     let wires = split_stages::traffic(graph);
-    let (messages, bytes) = exchanged(tile);
+    let (messages, bytes) = exchanged(tile, u64::from(pieces), piece);
     RankSummary {
         place,
         shards: (block.first, block.count, shards),
         examples,
-        params: own().filter(|param| !param.frozen).map(|param| elements(&param.shape)).sum(),
+        params: own()
+            .filter(|param| !param.frozen)
+            .map(|param| elements(&param.name, &param.shape))
+            .sum(),
         bytes_kept: sizes.sum(),
         bytes_step: u64::from(live) * (workspace + tile.arena_bytes),
         live,
@@ -201,24 +282,29 @@ fn summary_of(
     }
 }
 
-/// Messages and bytes of the exchanges of a program. Those of replicas that are due together make one message.
-fn exchanged(tile: &Program) -> (u64, u64) {
+/// Messages and bytes of the exchanges of a program that is run on so many pieces of up to `piece` examples. Those of replicas that are
+/// due together make one message.
+fn exchanged(tile: &Program, pieces: u64, piece: i64) -> (u64, u64) {
     let (mut messages, mut bytes) = (0, 0);
     let mut places = Vec::new();
+    let between_all = tile.exchanges.iter().filter(|exchange| exchange.among != Among::Slices);
+    let first = between_all.map(|exchange| exchange.before).min().unwrap_or(0);
     for exchange in &tile.exchanges {
         let to = &tile.buffers[exchange.to];
         let others = to.shape[0].constant as u64 - 1;
-        let row: i64 = to.shape[1..].iter().map(|dim| dim.constant).product();
-        let alone = match exchange.among {
+        let row: i64 = to.shape[1..].iter().map(|dim| dim.at(piece)).product();
+        let times = match exchange.among {
             Among::MicroBatches => continue,
-            Among::Stages => true,
-            Among::Replicas => !places.contains(&(exchange.after, exchange.before)),
+            // What is exchanged in the work on a micro-batch is so for each.
+            Among::Slices if exchange.before <= first => pieces,
+            Among::Slices | Among::Stages => 1,
+            Among::Replicas => u64::from(!places.contains(&(exchange.after, exchange.before))),
         };
         if exchange.among == Among::Replicas {
             places.push((exchange.after, exchange.before));
         }
-        messages += if alone { others } else { 0 };
-        bytes += others * row as u64 * to.elem.size() as u64;
+        messages += others * times;
+        bytes += others * times.max(1) * row as u64 * to.elem.size() as u64;
     }
     (messages, bytes)
 }

@@ -3,7 +3,7 @@
 use crate::backend::Target;
 use crate::lower;
 use crate::model::{Elaborated, Failure, batch_of, freeze, joint_graph};
-use crate::ranks::{self, RankOf};
+use crate::ranks::{self, RankOf, Spread};
 use dlc_codegen::listing;
 use dlc_frontend::ModelProgram;
 use dlc_ir::graph::Graph;
@@ -72,7 +72,8 @@ pub fn text(
     let Some(graph) = graph else { return Ok(None) };
     let batch = batch_of(elaborated, batch)?;
     let rank = rank.filter(|_| matches!(part, Part::Train | Part::Eval));
-    graph_text(program, graph, stage, batch, target, rank).map(Some)
+    let rank = rank.map(|rank| Ok::<_, Failure>((rank, Spread::of(elaborated, batch)?)));
+    graph_text(program, graph, stage, batch, target, rank.transpose()?).map(Some)
 }
 
 fn graph_text(
@@ -81,14 +82,14 @@ fn graph_text(
     stage: Stage,
     mut batch: i64,
     target: Target,
-    rank: Option<RankOf>,
+    rank: Option<(RankOf, Spread)>,
 ) -> Result<String, Failure> {
     if matches!(stage, Stage::Graph | Stage::Autodiff) {
         return Ok(graph.to_string());
     }
     let mut frozen = freeze(graph, false)?;
-    if let Some(rank) = rank {
-        (frozen, batch) = ranks::cut(frozen, rank, program, batch)?;
+    if let Some((rank, spread)) = rank {
+        (frozen, batch) = ranks::cut(frozen, rank, program, &spread, batch)?;
     }
     if stage == Stage::Frozen {
         return Ok(frozen.to_string());

@@ -18,6 +18,6 @@ mod value;
 pub use diagnostics::{Explanation, explanations};
 pub use program::{
     DataInput, ElaborateOptions, Frontend, LayerSummary, MetricInfo, ModelProgram, NamedTensor,
-    Objective, ParamInfo, PipelineSettings, StageStart, StateInfo, TrainForward, TrainSettings,
-    load,
+    Objective, ParamInfo, PipelineSettings, SlicedLayer, StageStart, StateInfo, TensorSettings,
+    TrainForward, TrainSettings, load,
 };

@@ -38,7 +38,7 @@ use dlc_ir::graph::{
 };
 
 /// Terms of a chunk: a run of this length or longer is cut, shorter runs share a chunk until it has as many.
-const CHUNK: i64 = 256;
+pub(crate) const CHUNK: i64 = 256;
 /// Chains side by side under [`OrderKind::Lanes`].
 const LANES: i64 = 16;
 /// Skipped terms become zero terms where at least this share of the terms exists.

@@ -20,4 +20,5 @@ pub mod relayout;
 pub mod schedule;
 pub mod split_batch;
 pub mod split_stages;
+pub mod split_tensors;
 pub mod vectorize;

@@ -1,6 +1,7 @@
 //! The ranks of a run as a grid: replicas of the model, each cut into stages, each stage into slices.
 
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Between whom an exchange takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -11,11 +12,14 @@ pub enum Among {
     MicroBatches,
     /// Ranks that have other stages of the same replica.
     Stages,
+    /// Ranks that have other slices of the tensors of the same stage.
+    Slices,
 }
 
 impl Among {
     /// All of them.
-    pub const ALL: [Among; 3] = [Among::Replicas, Among::MicroBatches, Among::Stages];
+    pub const ALL: [Among; 4] =
+        [Among::Replicas, Among::MicroBatches, Among::Stages, Among::Slices];
 
     /// As texts of programs name it.
     pub const fn name(self) -> &'static str {
@@ -23,17 +27,21 @@ impl Among {
             Among::Replicas => "replicas",
             Among::MicroBatches => "micro_batches",
             Among::Stages => "stages",
+            Among::Slices => "slices",
         }
     }
 }
 
-/// How many ranks there are along each axis. Rank 0 has the first stage of the first replica; stages of a replica are neighbours.
+/// How many ranks there are along each axis. Rank 0 has the first slice of the first stage of the first replica; slices of a stage are
+/// neighbours, and so are stages of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Grid {
     /// Parts of each batch.
     pub replicas: u32,
     /// Stages of the model.
     pub stages: u32,
+    /// Slices of the tensors that are cut.
+    pub slices: u32,
 }
 
 /// Where a rank stands.
@@ -43,22 +51,33 @@ pub struct Place {
     pub replica: u32,
     /// Its stage of the model, from 0.
     pub stage: u32,
+    /// Its slice of the tensors that are cut, from 0.
+    pub slice: u32,
 }
 
 impl Grid {
     /// How many ranks there are in all.
     pub const fn ranks(self) -> u32 {
-        self.replicas * self.stages
+        self.replicas * self.ranks_of_model()
+    }
+
+    /// How many ranks have a model together.
+    pub const fn ranks_of_model(self) -> u32 {
+        self.stages * self.slices
     }
 
     /// Where a rank stands.
     pub const fn place(self, rank: u32) -> Place {
-        Place { replica: rank / self.stages, stage: rank % self.stages }
+        Place {
+            replica: rank / self.ranks_of_model(),
+            stage: rank / self.slices % self.stages,
+            slice: rank % self.slices,
+        }
     }
 
     /// The rank at a place.
     pub const fn rank(self, place: Place) -> u32 {
-        place.replica * self.stages + place.stage
+        (place.replica * self.stages + place.stage) * self.slices + place.slice
     }
 
     /// The ranks that exchange values with the one at a place, itself among them, in order.
@@ -70,9 +89,42 @@ impl Grid {
             Among::Stages => {
                 (0..self.stages).map(|stage| self.rank(Place { stage, ..place })).collect()
             }
+            Among::Slices => {
+                (0..self.slices).map(|slice| self.rank(Place { slice, ..place })).collect()
+            }
             Among::MicroBatches => vec![self.rank(place)],
         }
     }
+}
+
+/// How a tensor is cut into slices along one of its axes: slice `s` begins at `s * block`, and the last one has what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AxisCut {
+    /// The axis.
+    pub axis: usize,
+    /// Elements along it in every slice but the last.
+    pub block: i64,
+}
+
+impl AxisCut {
+    /// Which elements of an axis a slice has.
+    pub fn range(self, extent: i64, slice: u32) -> Range<i64> {
+        let start = |slice: u32| (i64::from(slice) * self.block).min(extent);
+        start(slice)..start(slice + 1)
+    }
+}
+
+/// Behind the names of leaves that hold a slice.
+const SLICE: &str = "@slice";
+
+/// The name of the leaf that holds a rank's slice of a parameter or state.
+pub fn slice_name(whole: &str) -> String {
+    format!("{whole}{SLICE}")
+}
+
+/// The parameter or state of whose slice this is the name; `None` for other names.
+pub fn name_of_sliced(name: &str) -> Option<&str> {
+    name.strip_suffix(SLICE)
 }
 
 /// What travels between two stages: the name of the buffer that holds it on either side.
@@ -117,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_rank_has_a_place_of_its_own() {
-        let grid = Grid { replicas: 3, stages: 2 };
+        let grid = Grid { replicas: 3, stages: 2, slices: 2 };
         for rank in 0..grid.ranks() {
             let place = grid.place(rank);
             assert_eq!(grid.rank(place), rank);
@@ -125,9 +177,19 @@ mod tests {
                 assert!(grid.group(place, among).contains(&rank));
             }
         }
-        let place = Place { replica: 1, stage: 0 };
-        assert_eq!(grid.group(place, Among::Replicas), [0, 2, 4]);
-        assert_eq!(grid.group(place, Among::Stages), [2, 3]);
+        let place = Place { replica: 1, stage: 0, slice: 1 };
+        assert_eq!(grid.group(place, Among::Replicas), [1, 5, 9]);
+        assert_eq!(grid.group(place, Among::Stages), [5, 7]);
+        assert_eq!(grid.group(place, Among::Slices), [4, 5]);
+    }
+
+    #[test]
+    fn slices_cover_an_axis() {
+        let cut = AxisCut { axis: 0, block: 256 };
+        let ranges: Vec<_> = (0..3).map(|slice| cut.range(600, slice)).collect();
+        assert_eq!(ranges, [0..256, 256..512, 512..600]);
+        assert_eq!(name_of_sliced(&slice_name("a.w/m")), Some("a.w/m"));
+        assert_eq!(name_of_sliced("a.w"), None);
     }
 
     #[test]

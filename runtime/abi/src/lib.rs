@@ -14,7 +14,7 @@ pub use context::{
     BARRIER_OK, BarrierFn, ErrorSlot, STATUS_BAD_INDEX, STATUS_CANCELLED, STATUS_OK, SegmentFn,
     StepContext,
 };
-pub use grid::{Among, Grid, Place, Wire};
+pub use grid::{Among, AxisCut, Grid, Place, Wire, name_of_sliced, slice_name};
 pub use loaded::LoadedProgram;
 pub use manifest::{
     BufferDesc, BufferRole, Dim, ElemType, ExchangeDesc, ExchangeKind, Manifest, NUMERICS_VERSION,

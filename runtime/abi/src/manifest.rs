@@ -127,6 +127,8 @@ pub enum SegmentKind {
     Forward,
     /// From the loss to gradients.
     Backward,
+    /// The rest of the backward part of a micro-batch, gradients of parameters, which no other stage of the model waits for.
+    Weights,
     /// From gradients to new parameters and state.
     Update,
 }

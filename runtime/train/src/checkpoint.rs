@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic::write_atomically;
 use crate::error::TrainError;
 use crate::session::Session;
-use crate::weights::{WeightsError, copy_tensors, serialize};
+use crate::weights::{WeightsError, copy_tensors, is_slice, serialize};
 
 /// Metadata key, which also tells checkpoints from plain weights.
 const KEY: &str = "dlc.checkpoint";
@@ -132,7 +132,7 @@ impl Session {
         };
         let header =
             serde_json::to_string(&header).expect("the header is made of names and numbers");
-        let bytes = serialize(self.memory(), |_| true, Some((KEY, header)));
+        let bytes = serialize(self.memory(), |entry| !is_slice(entry), Some((KEY, header)));
         write_atomically(path, &bytes)
             .map_err(|source| CheckpointError::Write { path: path.to_owned(), source }.into())
     }
@@ -151,7 +151,8 @@ impl Session {
         let tensors = SafeTensors::deserialize(&map).map_err(|error| torn(error.to_string()))?;
         let model = self.model().to_owned();
         let whole = self.is_whole();
-        copy_tensors(self.memory_mut(), &model, &tensors, whole, |_| true).map_err(|source| {
+        let ranks = self.ranks.as_ref();
+        copy_tensors(&mut self.memory, ranks, &model, &tensors, |_| true).map_err(|source| {
             match source {
                 WeightsError::Format(error) => torn(error.to_string()),
                 source => CheckpointError::Tensors { path: path.to_owned(), source },
@@ -220,7 +221,8 @@ fn read_header(bytes: &[u8]) -> Result<Header, String> {
 /// A checksum of all names and contents.
 fn checksum(memory: &Memory) -> u32 {
     let mut crc = Crc::new();
-    for (index, entry) in memory.layout().entries().iter().enumerate() {
+    let entries = memory.layout().entries().iter().enumerate();
+    for (index, entry) in entries.filter(|(_, entry)| !is_slice(entry)) {
         crc.update(entry.name.as_bytes());
         crc.update(&[u8::from(entry.role == BufferRole::Param)]);
         crc.update(memory.entry_bytes(index).expect("the index comes from the layout"));

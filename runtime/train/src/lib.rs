@@ -18,7 +18,10 @@ mod confusion;
 mod metrics;
 mod micro;
 mod prepared;
+
+mod exchanges;
 mod ranks;
+mod slices;
 
 mod fit;
 
@@ -39,5 +42,6 @@ pub use metrics::{Metric, Report};
 pub use prepared::{InputDesc, RESERVED_INPUTS};
 pub use ranks::{Pipeline, RankPlan, ShardBlock};
 pub use session::{Programs, Session, StepResult};
+pub use slices::LeafPlan;
 pub use tensor::{Data, Shape, Tensor, TensorRef, Values};
 pub use weights::{WeightsError, is_weight};

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::TrainError;
-use crate::ranks::{Ranks, row_bytes};
+use crate::exchanges::{Exchanges, Row};
+use crate::ranks::Ranks;
 
 /// How a program is run for one micro-batch after the other.
 #[derive(Debug)]
@@ -16,9 +17,10 @@ pub(crate) struct MicroBatches {
     spare: Vec<Workspace>,
     actions: Vec<Action>,
     micro_batches: u32,
-    /// Segments of the forward part of a micro-batch, and of its backward part, of which the first has all that other stages wait for.
+    /// Segments of the forward part of a micro-batch, of what other stages wait for of its backward part, and of the rest of that.
     forward: Range<usize>,
     backward: Range<usize>,
+    weights: Range<usize>,
     /// What the micro-batches give to one another.
     gathered: Vec<Gathered>,
     from_before: Vec<Channel>,
@@ -63,7 +65,8 @@ impl MicroBatches {
         let manifest = program.manifest();
         let (grid, place) = (ranks.grid(), ranks.place());
         // What an exchange gives may be complete with the last segment of a micro-batch, but none is needed before all are done.
-        let last = manifest.exchanges.iter().map(|exchange| exchange.before).min();
+        let between_all = manifest.exchanges.iter().filter(|desc| desc.among != Among::Slices);
+        let last = between_all.map(|exchange| exchange.before).min();
         let last = last.unwrap_or(manifest.segments.len());
         let end = |start: usize, kind: SegmentKind| {
             let own = manifest.segments[start..last].iter();
@@ -71,6 +74,7 @@ impl MicroBatches {
         };
         let forward = 0..end(0, SegmentKind::Forward);
         let backward = forward.end..end(forward.end, SegmentKind::Backward);
+        let weights = backward.end..end(backward.end, SegmentKind::Weights);
         let micro_batches = pipeline.micro_batches;
         let mut actions = pipeline.order.actions(grid.stages, place.stage, micro_batches);
         let mut live = pipeline.order.live(grid.stages, place.stage, micro_batches);
@@ -78,7 +82,8 @@ impl MicroBatches {
             .buffers
             .iter()
             .any(|desc| Wire::of_taken(&desc.name).is_some_and(|wire| wire.peer > place.stage));
-        if backward.is_empty() && !trains {
+        let has_backward = !(backward.is_empty() && weights.is_empty());
+        if !has_backward && !trains {
             actions.retain(|action| matches!(action, Action::Forward(_)));
             live = 1;
         }
@@ -87,7 +92,7 @@ impl MicroBatches {
             .collect::<Result<_, _>>()?;
         let mut gathered = Vec::new();
         for desc in manifest.exchanges.iter().filter(|desc| desc.among == Among::MicroBatches) {
-            let row = row_bytes(manifest, desc, micro_batches)?;
+            let row = Row::of(manifest, desc, micro_batches)?.stride();
             gathered.push(Gathered { from: desc.from, to: desc.to, row });
         }
         let channels = |way: Way, behind: bool| channels(manifest, grid, place, way, behind);
@@ -97,6 +102,7 @@ impl MicroBatches {
             micro_batches,
             forward,
             backward,
+            weights,
             gathered,
             from_before: channels(Way::Taken, false),
             to_behind: channels(Way::Given, true),
@@ -107,7 +113,7 @@ impl MicroBatches {
 
     /// The segment with which the work on all micro-batches together begins.
     pub fn end(&self) -> usize {
-        self.backward.end
+        self.weights.end
     }
 
     /// Works off all micro-batches of a batch. `fill` puts examples of the batch and all else that a micro-batch needs into a workspace.
@@ -118,9 +124,11 @@ impl MicroBatches {
         batch: usize,
         gang: &Gang,
         ranks: &mut Ranks,
+        exchanges: &mut Exchanges,
         fill: &mut dyn FnMut(&mut Workspace, Range<usize>) -> Result<(), TrainError>,
     ) -> Result<(), TrainError> {
         let actions = std::mem::take(&mut self.actions);
+        let forward_only = !actions.iter().any(|action| matches!(action, Action::Backward(_)));
         for &action in &actions {
             let (Action::Forward(micro) | Action::Backward(micro)) = action;
             let piece = ranks.piece(micro);
@@ -144,18 +152,21 @@ impl MicroBatches {
             for channel in taken {
                 channel.receive(workspace, n, ranks)?;
             }
-            // Of the backward part the first segment has all that other stages wait for.
-            let awaited = match action {
-                Action::Backward(_) if !given.is_empty() => segments.end.min(segments.start + 1),
-                Action::Forward(_) | Action::Backward(_) => segments.end,
+            let mut run = |workspace: &mut Workspace, segments: Range<usize>, ranks: &mut Ranks| {
+                for segment in segments {
+                    workspace.run(memory.again(), n, gang, segment..segment + 1)?;
+                    exchanges.stop_before(segment + 1, workspace, n, ranks)?;
+                }
+                Ok::<_, TrainError>(())
             };
-            workspace.run(memory.again(), n, gang, segments.start..awaited)?;
+            run(workspace, segments, ranks)?;
             for channel in given {
                 channel.send(workspace, n, ranks)?;
             }
-            workspace.run(memory.again(), n, gang, awaited..segments.end)?;
-            ranks.progress()?;
-            let is_done = self.backward.is_empty() || matches!(action, Action::Backward(_));
+            if matches!(action, Action::Backward(_)) {
+                run(workspace, self.weights.clone(), ranks)?;
+            }
+            let is_done = forward_only || matches!(action, Action::Backward(_));
             if is_done {
                 self.gather(slot, main, micro as usize);
             }

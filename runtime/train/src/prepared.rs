@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::TrainError;
+use crate::exchanges::Exchanges;
 use crate::micro::MicroBatches;
-use crate::ranks::{Exchanges, Ranks};
+use crate::ranks::Ranks;
 use crate::tensor::{Data, Tensor, TensorRef, Values};
 
 /// Inputs that the session fills by itself where a program has them, all i32 scalars: the number of the step from 1, the
@@ -41,6 +42,8 @@ pub(crate) struct Prepared {
     /// Which of [`RESERVED_INPUTS`] the program has.
     reserved: [bool; 3],
     exchanges: Exchanges,
+    /// Those in the middle of the work on a micro-batch.
+    inner: Exchanges,
     /// Segments before which exchanges begin or end.
     stops: Vec<usize>,
     micro: Option<MicroBatches>,
@@ -132,16 +135,17 @@ impl Prepared {
                 problem: problem.to_owned(),
             });
         }
-        let (exchanges, micro) = match ranks {
+        let ((inner, exchanges), micro) = match ranks {
             Some(ranks) => {
                 let micro = MicroBatches::of(program, layout, options, ranks)?;
-                (Exchanges::of(manifest, ranks)?, micro)
+                let end = micro.as_ref().map_or(0, MicroBatches::end);
+                (Exchanges::of(manifest, ranks, end)?, micro)
             }
-            None => (Exchanges::default(), None),
+            None => (Default::default(), None),
         };
         let inputs = data_inputs(program);
         let stops = exchanges.stops();
-        Ok(Prepared { workspace, inputs, reserved, exchanges, stops, micro })
+        Ok(Prepared { workspace, inputs, reserved, exchanges, inner, stops, micro })
     }
 
     pub fn max_batch(&self) -> usize {
@@ -158,7 +162,7 @@ impl Prepared {
         ranks: &mut Ranks,
         fill: &mut Fill<'_>,
     ) -> Result<(), TrainError> {
-        let Prepared { workspace, inputs, reserved, exchanges, stops, micro } = self;
+        let Prepared { workspace, inputs, reserved, exchanges, inner, stops, micro } = self;
         let (own, mut next) = match micro {
             None => {
                 let piece = ranks.block();
@@ -174,7 +178,7 @@ impl Prepared {
                     set_clock(workspace, *reserved, examples.len(), clock)?;
                     fill(inputs, workspace, examples)
                 };
-                micro.run(workspace, &mut memory, batch, gang, ranks, &mut fill)?;
+                micro.run(workspace, &mut memory, batch, gang, ranks, inner, &mut fill)?;
                 (micro.examples_of_main(batch, ranks), micro.end())
             }
         };
@@ -187,7 +191,7 @@ impl Prepared {
                     ranks.progress()?;
                 }
             }
-            exchanges.stop_before(stop, workspace, ranks)?;
+            exchanges.stop_before(stop, workspace, own, ranks)?;
         }
         let end = workspace.program().all_segments().end;
         workspace.run(memory, own, gang, next..end)?;

@@ -1,13 +1,13 @@
 //! A session as one of several ranks: its place in each batch, and the values it exchanges with the others in the middle of a step.
 
-use dlc_abi::{
-    Among, BufferRole, ExchangeDesc, ExchangeKind, Grid, Manifest, PipelineOrder, Place,
-};
+use dlc_abi::{Among, Grid, PipelineOrder, Place, name_of_sliced, slice_name};
 use dlc_comm::{Communicator, Counted, Messages, Traffic};
-use dlc_exec::{Memory, Workspace};
+use dlc_exec::{Memory, MemoryLayout};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::TrainError;
+use crate::slices::{LeafPlan, Pieces};
 
 /// A block of the shards of each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub struct Pipeline {
     pub order: PipelineOrder,
     /// Into how many pieces each replica's part of a batch is cut.
     pub micro_batches: u32,
-    /// All parameters and states with the stage that trains them; those without one are trained by all.
-    pub leaves: Vec<(String, Option<u32>)>,
 }
 
 /// What a rank does of a run.
@@ -46,14 +44,17 @@ pub struct RankPlan {
     pub grid: Grid,
     /// The shards of its replica.
     pub block: ShardBlock,
-    /// Where the model is cut into stages.
+    /// How micro-batches go through the stages of the model, if it has some.
     pub pipeline: Option<Pipeline>,
+    /// All parameters and states, where several ranks share a model.
+    pub leaves: Vec<LeafPlan>,
 }
 
 impl RankPlan {
     /// Ranks that share each batch and nothing else.
     pub fn replicas(ranks: u32, block: ShardBlock) -> Self {
-        RankPlan { grid: Grid { replicas: ranks, stages: 1 }, block, pipeline: None }
+        let grid = Grid { replicas: ranks, stages: 1, slices: 1 };
+        RankPlan { grid, block, pipeline: None, leaves: Vec::new() }
     }
 }
 
@@ -110,7 +111,24 @@ impl Ranks {
 
     /// Whether this rank has all parameters and states, and not only those that it trains.
     pub fn is_whole(&self) -> bool {
-        self.plan.pipeline.is_none() || self.rank() == 0
+        !self.shares_model() || self.rank() == 0
+    }
+
+    /// Whether several ranks have a model together.
+    fn shares_model(&self) -> bool {
+        self.plan.grid.ranks_of_model() > 1
+    }
+
+    pub fn n_ranks(&self) -> usize {
+        self.comm.ranks()
+    }
+
+    pub fn wish(&self) -> bool {
+        self.wish
+    }
+
+    pub fn set_agreed(&mut self, agreed: bool) {
+        self.agreed = agreed;
     }
 
     pub fn agree_to_stop(&mut self, wish: bool) -> bool {
@@ -159,9 +177,9 @@ impl Ranks {
         Ok([value(batch)?, value(before)?, value(piece.first as usize)?])
     }
 
-    /// Ranks of a pipeline meet in no exchange that all have a part in: here they learn whether one of them wants to stop.
+    /// Ranks that share a model meet in no exchange that all have a part in: here they learn whether one of them wants to stop.
     pub fn agree(&mut self) -> Result<(), TrainError> {
-        if self.plan.pipeline.is_none() {
+        if !self.shares_model() {
             return Ok(());
         }
         let wishes = vec![vec![u8::from(self.wish)]; self.comm.ranks()];
@@ -171,42 +189,80 @@ impl Ranks {
         Ok(())
     }
 
-    /// Brings the parameters and states of all stages to rank 0.
+    /// The slice of a leaf that the rank at a place has, as its name tells.
+    pub fn pieces_of(&self, sliced: &str, element: usize) -> Option<(&[usize], Pieces)> {
+        let whole = name_of_sliced(sliced)?;
+        let leaf = self.plan.leaves.iter().find(|leaf| leaf.name == whole)?;
+        let (shape, cut) = leaf.cut.as_ref()?;
+        Some((shape, Pieces::of(shape, *cut, self.place.slice, element)))
+    }
+
+    /// Fills the slices that this rank trains from the whole, where it has both.
+    pub fn scatter(&self, memory: &mut Memory) {
+        let layout = Arc::clone(memory.layout());
+        for leaf in &self.plan.leaves {
+            let Some((shape, cut)) = &leaf.cut else { continue };
+            let found = layout.index(&leaf.name).zip(layout.index(&slice_name(&leaf.name)));
+            let Some((whole, own)) = found else { continue };
+            let element = layout.entries()[whole].elem.size();
+            let pieces = Pieces::of(shape, *cut, self.place.slice, element);
+            let mut slice = vec![0; pieces.len()];
+            pieces.take(entry_bytes(memory, whole), &mut slice);
+            entry_bytes_mut(memory, own).copy_from_slice(&slice);
+        }
+    }
+
+    /// Brings the parameters and states that other ranks train to rank 0.
     pub fn gather(&mut self, memory: &mut Memory) -> Result<(), TrainError> {
-        let Some(pipeline) = self.plan.pipeline.clone() else { return Ok(()) };
-        if self.place.replica > 0 {
+        if !self.shares_model() || self.place.replica > 0 {
             return Ok(());
         }
-        let layout = std::sync::Arc::clone(memory.layout());
-        let leaves_of = |stage: u32| {
-            let own = pipeline.leaves.iter().filter(move |(_, at)| *at == Some(stage));
-            own.filter_map(|(name, _)| layout.index(name))
+        let layout = Arc::clone(memory.layout());
+        let leaves = self.plan.leaves.clone();
+        let grid = self.plan.grid;
+        let group: Vec<usize> = (0..grid.ranks_of_model() as usize).collect();
+        let given_at = |rank: usize| {
+            let place = grid.place(rank as u32);
+            leaves.iter().filter(move |leaf| gives(leaf, place))
         };
-        let group = self.group(Among::Stages);
         let nothing = vec![Vec::new(); self.comm.ranks()];
         let mut messages = Messages { given: nothing.clone(), taken: nothing };
-        let stages = self.plan.grid.stages;
-        match self.place.stage {
-            0 => {
-                for stage in 1..stages {
-                    let bytes = leaves_of(stage).map(|index| entry_bytes(memory, index).len());
-                    messages.taken[group[stage as usize]] = vec![0; bytes.sum()];
-                }
+        if self.rank() == 0 {
+            for &rank in &group[1..] {
+                let sizes =
+                    given_at(rank).filter_map(|leaf| Some(part(leaf, grid, rank, &layout)?.1));
+                messages.taken[rank] = vec![0; sizes.sum()];
             }
-            stage => {
-                for index in leaves_of(stage) {
+        } else {
+            for leaf in given_at(self.rank()) {
+                let name =
+                    if leaf.cut.is_some() { slice_name(&leaf.name) } else { leaf.name.clone() };
+                if let Some(index) = layout.index(&name) {
                     messages.given[0].extend_from_slice(entry_bytes(memory, index));
                 }
             }
         }
         self.comm.begin(ALL, &group, messages)?;
         let Messages { taken, .. } = self.comm.finish(ALL)?;
-        for stage in (1..stages).filter(|_| self.place.stage == 0) {
-            let mut rest = &taken[group[stage as usize]][..];
-            for index in leaves_of(stage) {
-                let to = memory.entry_bytes_mut(index).expect("the index comes from the layout");
-                let (own, more) = rest.split_at(to.len());
-                to.copy_from_slice(own);
+        if self.rank() > 0 {
+            return Ok(());
+        }
+        for leaf in given_at(0).filter(|leaf| leaf.cut.is_some()) {
+            let own = layout.index(&slice_name(&leaf.name));
+            let Some((own, (whole, _, pieces))) = own.zip(part(leaf, grid, 0, &layout)) else {
+                continue;
+            };
+            let slice = entry_bytes(memory, own).to_vec();
+            put(memory, whole, pieces, &slice);
+        }
+        for &rank in &group[1..] {
+            let mut rest = &taken[rank][..];
+            for leaf in given_at(rank) {
+                let Some((whole, bytes, pieces)) = part(leaf, grid, rank, &layout) else {
+                    continue;
+                };
+                let (own, more) = rest.split_at(bytes);
+                put(memory, whole, pieces, own);
                 rest = more;
             }
         }
@@ -214,7 +270,7 @@ impl Ranks {
     }
 
     /// The ranks between which an exchange of this one takes place.
-    fn group(&self, among: Among) -> Vec<usize> {
+    pub fn group(&self, among: Among) -> Vec<usize> {
         let group = self.plan.grid.group(self.place, among);
         group.into_iter().map(|rank| rank as usize).collect()
     }
@@ -224,173 +280,54 @@ impl Ranks {
     }
 }
 
+/// Whether the rank at a place is the one that has trained a leaf, or its slice of one.
+fn gives(leaf: &LeafPlan, place: Place) -> bool {
+    let is_first = place.stage == 0 && place.slice == 0;
+    let trains = leaf.stage.map_or(place.stage == 0, |stage| stage == place.stage);
+    match leaf.cut {
+        Some(_) => trains,
+        // What all have alike rank 0 has itself.
+        None => trains && place.slice == 0 && !is_first,
+    }
+}
+
+/// Where the whole of a leaf lies, the bytes that a rank has of it, and where these lie in the whole if they are a slice.
+fn part(
+    leaf: &LeafPlan,
+    grid: Grid,
+    rank: usize,
+    layout: &MemoryLayout,
+) -> Option<(usize, usize, Option<Pieces>)> {
+    let index = layout.index(&leaf.name)?;
+    let entry = &layout.entries()[index];
+    let slice = grid.place(rank as u32).slice;
+    Some(match &leaf.cut {
+        Some((shape, cut)) => {
+            let pieces = Pieces::of(shape, *cut, slice, entry.elem.size());
+            (index, pieces.len(), Some(pieces))
+        }
+        None => (index, entry.n_elements() * entry.elem.size(), None),
+    })
+}
+
+fn put(memory: &mut Memory, whole: usize, pieces: Option<Pieces>, own: &[u8]) {
+    let to = entry_bytes_mut(memory, whole);
+    match pieces {
+        Some(pieces) => pieces.put(to, own),
+        None => to.copy_from_slice(own),
+    }
+}
+
 fn entry_bytes(memory: &Memory, index: usize) -> &[u8] {
     memory.entry_bytes(index).expect("the index comes from the layout")
 }
 
+fn entry_bytes_mut(memory: &mut Memory, index: usize) -> &mut [u8] {
+    memory.entry_bytes_mut(index).expect("the index comes from the layout")
+}
+
 /// The number of exchanges that belong to no program.
 const ALL: usize = 0;
-
-/// The exchanges of a program, gathered to one message to each other rank where they are due together.
-#[derive(Debug, Default)]
-pub(crate) struct Exchanges {
-    meetings: Vec<Meeting>,
-}
-
-/// Exchanges between the same ranks that begin after one segment and end before another.
-#[derive(Debug)]
-struct Meeting {
-    /// Tells it from the others. Programs of different stages differ, but those that have a part in it give it one number.
-    number: usize,
-    /// The segment before which it begins.
-    begin: usize,
-    /// The segment before which it ends, the same or a later one.
-    end: usize,
-    among: Among,
-    group: Vec<usize>,
-    exchanges: Vec<Sized>,
-    /// To and from each rank of the group: a row of each exchange, then a byte that tells whether the rank wants the run to stop.
-    messages: Messages,
-}
-
-/// An exchange with the bytes of a row of what is taken.
-#[derive(Debug)]
-struct Sized {
-    desc: ExchangeDesc,
-    row: usize,
-}
-
-/// Bytes of a row of what an exchange takes.
-///
-/// # Errors
-/// When the program was made for another number of parts.
-pub(crate) fn row_bytes(
-    manifest: &Manifest,
-    desc: &ExchangeDesc,
-    parts: u32,
-) -> Result<usize, TrainError> {
-    let taken = &manifest.buffers[desc.to];
-    let rows = taken.shape.first().and_then(|dim| dim.as_fixed());
-    if rows != Some(i64::from(parts)) || taken.role != BufferRole::Message {
-        return Err(TrainError::Contract {
-            program: manifest.name.clone(),
-            problem: format!("it was made for {rows:?} {}, not {parts}", desc.among.name()),
-        });
-    }
-    let elements: i64 = taken.shape[1..].iter().map(|dim| dim.at(0)).product();
-    Ok(elements as usize * taken.elem.size())
-}
-
-impl Exchanges {
-    /// The exchanges of a program between ranks.
-    ///
-    /// # Errors
-    /// When the program was made for another number of parts.
-    pub fn of(manifest: &Manifest, ranks: &Ranks) -> Result<Self, TrainError> {
-        let mut meetings: Vec<Meeting> = Vec::new();
-        for desc in &manifest.exchanges {
-            if desc.among == Among::MicroBatches {
-                continue;
-            }
-            let group = ranks.group(desc.among);
-            let row = row_bytes(manifest, desc, group.len() as u32)?;
-            let (begin, end) = ((desc.after + 1).min(desc.before), desc.before);
-            // Programs of different stages have other segments, so that their exchanges do not travel together.
-            let same = |meeting: &Meeting| {
-                meeting.among == Among::Replicas
-                    && desc.among == Among::Replicas
-                    && (meeting.begin, meeting.end) == (begin, end)
-            };
-            let at = meetings.iter().position(same).unwrap_or_else(|| {
-                let alike = meetings.iter().filter(|meeting| meeting.among == desc.among).count();
-                // Even numbers for stages, odd ones for replicas, none of them that of exchanges outside programs.
-                let number = 2 * alike + 1 + usize::from(desc.among == Among::Stages);
-                let mut given = vec![Vec::new(); ranks.comm.ranks()];
-                group.iter().for_each(|&rank| given[rank].push(0));
-                let messages = Messages { taken: given.clone(), given };
-                let (among, exchanges) = (desc.among, Vec::new());
-                meetings.push(Meeting { number, begin, end, among, group, exchanges, messages });
-                meetings.len() - 1
-            });
-            let meeting = &mut meetings[at];
-            meeting.exchanges.push(Sized { desc: desc.clone(), row });
-            for &rank in &meeting.group {
-                let Messages { given, taken } = &mut meeting.messages;
-                for message in [&mut given[rank], &mut taken[rank]] {
-                    message.resize(message.len() + row, 0);
-                }
-            }
-        }
-        Ok(Exchanges { meetings })
-    }
-
-    /// The segments before which exchanges begin or end, ascending.
-    pub fn stops(&self) -> Vec<usize> {
-        let mut stops: Vec<usize> =
-            self.meetings.iter().flat_map(|meeting| [meeting.begin, meeting.end]).collect();
-        stops.sort_unstable();
-        stops.dedup();
-        stops
-    }
-
-    /// Begins and ends the exchanges that are due before a segment. What is complete goes out before anything is waited for.
-    ///
-    /// # Errors
-    /// When another rank is gone.
-    pub fn stop_before(
-        &mut self,
-        segment: usize,
-        workspace: &mut Workspace,
-        ranks: &mut Ranks,
-    ) -> Result<(), TrainError> {
-        for meeting in self.meetings.iter_mut().filter(|meeting| meeting.begin == segment) {
-            meeting.give(workspace, ranks.wish);
-            let messages = std::mem::take(&mut meeting.messages);
-            ranks.comm.begin(meeting.number, &meeting.group, messages)?;
-        }
-        for meeting in self.meetings.iter_mut().filter(|meeting| meeting.end == segment) {
-            meeting.messages = ranks.comm.finish(meeting.number)?;
-            ranks.agreed = meeting.take(workspace, ranks.comm.rank());
-        }
-        ranks.progress()
-    }
-}
-
-impl Meeting {
-    /// Writes what this rank gives into its messages.
-    fn give(&mut self, workspace: &Workspace, wish: bool) {
-        let mut offset = 0;
-        for Sized { desc, row } in &self.exchanges {
-            let from = workspace.bytes(desc.from, 0);
-            for (at, &rank) in self.group.iter().enumerate() {
-                let source = match desc.kind {
-                    ExchangeKind::AllGather => &from[..*row],
-                    ExchangeKind::AllToAll => &from[at * row..(at + 1) * row],
-                };
-                self.messages.given[rank][offset..offset + row].copy_from_slice(source);
-            }
-            offset += row;
-        }
-        for &rank in &self.group {
-            self.messages.given[rank][offset] = u8::from(wish);
-        }
-    }
-
-    /// Reads what this rank takes; whether some rank wants the run to stop.
-    fn take(&mut self, workspace: &mut Workspace, own: usize) -> bool {
-        let Messages { given, taken } = &mut self.messages;
-        taken[own].copy_from_slice(&given[own]);
-        let mut offset = 0;
-        for Sized { desc, row } in &self.exchanges {
-            let to = workspace.bytes_mut(desc.to, 0);
-            for (at, &rank) in self.group.iter().enumerate() {
-                to[at * row..(at + 1) * row].copy_from_slice(&taken[rank][offset..offset + row]);
-            }
-            offset += row;
-        }
-        self.group.iter().any(|&rank| taken[rank][offset] != 0)
-    }
-}
 
 #[cfg(test)]
 mod tests {

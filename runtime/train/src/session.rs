@@ -91,8 +91,8 @@ impl Session {
     /// A session that is one of several ranks: `programs.train` and `programs.eval` are those of its part of a batch and its stage of the
     /// model, as `plan` says. All ranks make the same calls in the same order, and each takes only its own examples of a batch.
     ///
-    /// A rank of a pipeline has the parameters and states that `programs.init` draws. Rank 0 has those of all stages, as they were when a
-    /// run or an epoch ended.
+    /// A rank that shares a model has the parameters and states, or slices of them, that `programs.init` draws. Rank 0 has all of them, as
+    /// they were when a run or an epoch ended.
     ///
     /// # Errors
     /// As [`Session::new`], and when the programs were made for another number of ranks.
@@ -177,7 +177,16 @@ impl Session {
         let mut init =
             Prepared::new(&self.programs.init, self.memory.layout(), self.gang.threads(), None)?;
         let clock = self.clock(0);
-        init.run(Persistent::Exclusive(&mut self.memory), 1, &self.gang, clock)
+        init.run(Persistent::Exclusive(&mut self.memory), 1, &self.gang, clock)?;
+        self.scatter();
+        Ok(())
+    }
+
+    /// Fills slices that this rank trains from the whole, where it has both.
+    pub(crate) fn scatter(&mut self) {
+        if let Some(ranks) = &self.ranks {
+            ranks.scatter(&mut self.memory);
+        }
     }
 
     /// Trains on one batch: examples of the model's inputs and of what `train` adds to them, such as labels. Allocates nothing. A rank of

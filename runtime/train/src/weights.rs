@@ -1,6 +1,6 @@
 //! Weights by name, as safetensors: canonical row-major elements, whatever the layout that a target prefers.
 
-use dlc_abi::{BufferRole, ElemType};
+use dlc_abi::{BufferRole, ElemType, name_of_sliced};
 use dlc_exec::{Entry, FileMap, Memory};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic::write_atomically;
 use crate::error::{TrainError, list};
+use crate::ranks::Ranks;
 use crate::session::Session;
 use crate::tensor::{Data, Tensor, TensorRef, Values, elem_name};
 
@@ -67,7 +68,17 @@ pub enum WeightsError {
 /// Whether a buffer is part of the trained model: a parameter, or state of the model itself such as a moving average. The
 /// state that an optimizer keeps for a parameter is not; its name is that of the parameter, a slash and its own.
 pub fn is_weight(entry: &Entry) -> bool {
+    !is_slice(entry) && is_of_weight(entry)
+}
+
+/// Whether a buffer is a weight or a slice of one.
+fn is_of_weight(entry: &Entry) -> bool {
     entry.role == BufferRole::Param || !entry.name.contains('/')
+}
+
+/// Whether a buffer is what one of several ranks trains of a parameter or state. Files have the whole.
+pub(crate) fn is_slice(entry: &Entry) -> bool {
+    name_of_sliced(&entry.name).is_some()
 }
 
 impl Session {
@@ -93,8 +104,7 @@ impl Session {
     pub fn import_weights(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
         let model = self.model().to_owned();
         let tensors = SafeTensors::deserialize(bytes).map_err(WeightsError::from)?;
-        let whole = self.is_whole();
-        copy_tensors(self.memory_mut(), &model, &tensors, whole, is_weight)?;
+        copy_tensors(&mut self.memory, self.ranks.as_ref(), &model, &tensors, is_of_weight)?;
         Ok(())
     }
 
@@ -154,6 +164,7 @@ impl Session {
             Values::I64(values) => memory.write::<i64>(name)?.copy_from_slice(values),
             Values::U8(values) => memory.write::<u8>(name)?.copy_from_slice(values),
         }
+        self.scatter();
         Ok(())
     }
 
@@ -181,32 +192,40 @@ pub(crate) fn serialize(
     safetensors::serialize(views, metadata).expect("the header is made of names and numbers")
 }
 
-/// Copies tensors of a file into a memory, after all of them were checked. A memory that is not `whole` has some of them only.
+/// Copies tensors of a file into a memory, after all of them were checked. The memory of one of several `ranks` may have only some of
+/// them, or slices.
 pub(crate) fn copy_tensors(
     memory: &mut Memory,
+    ranks: Option<&Ranks>,
     model: &str,
     tensors: &SafeTensors<'_>,
-    whole: bool,
     wanted: impl Fn(&Entry) -> bool,
 ) -> Result<(), WeightsError> {
+    let whole = ranks.is_none_or(Ranks::is_whole);
+    let name_of = |entry: &'_ Entry| -> String {
+        name_of_sliced(&entry.name).unwrap_or(&entry.name).to_owned()
+    };
+    let pieces_of =
+        |entry: &Entry| ranks.and_then(|ranks| ranks.pieces_of(&entry.name, entry.elem.size()));
     let layout = std::sync::Arc::clone(memory.layout());
     let entries = || layout.entries().iter().enumerate().filter(|(_, entry)| wanted(entry));
     let mut found: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     found.sort_unstable();
     let missing: Vec<String> = entries()
-        .filter(|(_, entry)| found.binary_search(&entry.name).is_err())
-        .map(|(_, entry)| entry.name.clone())
+        .map(|(_, entry)| name_of(entry))
+        .filter(|name| found.binary_search(name).is_err())
         .collect();
     if !missing.is_empty() {
         return Err(WeightsError::Missing { model: model.to_owned(), missing, found });
     }
-    found.retain(|name| !entries().any(|(_, entry)| entry.name == *name));
+    found.retain(|name| !entries().any(|(_, entry)| name_of(entry) == *name));
     if whole && !found.is_empty() {
         return Err(WeightsError::Unexpected { model: model.to_owned(), names: found });
     }
     for (_, entry) in entries() {
-        let tensor = tensors.tensor(&entry.name)?;
-        if tensor.dtype() != dtype(entry.elem) || tensor.shape() != entry.shape {
+        let tensor = tensors.tensor(&name_of(entry))?;
+        let shape = pieces_of(entry).map_or(&entry.shape[..], |(shape, _)| shape);
+        if tensor.dtype() != dtype(entry.elem) || tensor.shape() != shape {
             let found =
                 format!("{}{:?}", tensor.dtype().to_string().to_lowercase(), tensor.shape());
             return Err(mismatch(entry, found));
@@ -214,7 +233,11 @@ pub(crate) fn copy_tensors(
     }
     for (index, entry) in entries() {
         let bytes = memory.entry_bytes_mut(index).expect("the index comes from the layout");
-        bytes.copy_from_slice(tensors.tensor(&entry.name)?.data());
+        let tensor = tensors.tensor(&name_of(entry))?;
+        match pieces_of(entry) {
+            Some((_, pieces)) => pieces.take(tensor.data(), bytes),
+            None => bytes.copy_from_slice(tensor.data()),
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use dlc_grammar::{Diagnostic, Span};
 pub(crate) const EXPLANATIONS: &[Explanation] = &[Explanation {
     code: "E0349",
     title: "a model cannot be spread like this",
-    text: "`data` says how many replicas share each batch. `pipeline` cuts the model into stages, each beginning with a layer that has parameters, in the order of the text; batches go through it in micro-batches, and those of all replicas together are no more than the `shards` of a batch.\n\nWrong:\n    train m(..) { shards = 4 .. }\n    parallel m { data 2; pipeline 2 at dense_2 { microbatches = 4 } }\nRight:\n    train m(..) { shards = 8 .. }\n    parallel m { data 2  pipeline 2 at dense_2 { microbatches = 4 } }\n",
+    text: "`data` says how many replicas share each batch. `pipeline` cuts the model into stages, each beginning with a layer that has parameters, in the order of the text; batches go through it in micro-batches, and those of all replicas together are no more than the `shards` of a batch. `tensor` cuts the weights of layers into slices, each along one of its axes.\n\nWrong:\n    train m(..) { shards = 4 .. }\n    parallel m { data 2; pipeline 2 at dense_2 { microbatches = 4 } }\nRight:\n    train m(..) { shards = 8 .. }\n    parallel m { data 2  pipeline 2 at dense_2 { microbatches = 4 } }\n",
 }];
 
 /// E0349.
@@ -99,6 +99,28 @@ pub(crate) fn micro_batches(given: i64, replicas: u32, shards: u32, span: Span) 
         }
         _ => diagnostic.help("give a power of two that divides the shards"),
     }
+}
+
+/// E0349.
+pub(crate) fn slices(given: i64, span: Span) -> Diagnostic {
+    Diagnostic::error("E0349", "layers are cut into 2 to 64 slices", span)
+        .label(format!("this is {given}"))
+}
+
+/// E0349.
+pub(crate) fn no_axis(
+    param: &str,
+    shape: &[i64],
+    slices: u32,
+    span: Span,
+    count: Span,
+) -> Diagnostic {
+    let extents: Vec<String> = shape.iter().map(i64::to_string).collect();
+    let headline = format!("`{param}` has no axis that {slices} slices can share");
+    Diagnostic::error("E0349", headline, span)
+        .label(format!("its largest weight has the shape [{}]", extents.join(", ")))
+        .also(count, "so many slices are asked for")
+        .note("a weight is cut along one axis in blocks of one size, of which the last may be smaller but not empty")
 }
 
 /// E0349.

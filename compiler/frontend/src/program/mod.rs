@@ -10,7 +10,7 @@ mod train;
 mod turns;
 
 pub(crate) use optimizer::Across;
-pub use parallel::{PipelineSettings, StageStart};
+pub use parallel::{PipelineSettings, SlicedLayer, StageStart, TensorSettings};
 pub use summary::LayerSummary;
 pub use train::TrainSettings;
 

@@ -30,6 +30,26 @@ pub struct StageStart {
     pub param: String,
 }
 
+/// How layers are cut into slices, of which each rank of a stage has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSettings {
+    /// Into how many.
+    pub slices: u32,
+    /// The layers.
+    pub layers: Vec<SlicedLayer>,
+    /// Whether the text names them; otherwise those are cut with which a step costs less.
+    pub named: bool,
+}
+
+/// A layer that is cut into slices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlicedLayer {
+    /// Its parameters.
+    pub params: Vec<String>,
+    /// The one with most elements, the first of several.
+    pub largest: String,
+}
+
 impl PipelineSettings {
     /// How many stages there are.
     pub fn stages(&self) -> u32 {
@@ -41,14 +61,17 @@ impl TrainSettings {
     /// The ranks that the text asks for.
     pub fn grid(&self) -> Grid {
         let stages = self.pipeline.as_ref().map_or(1, PipelineSettings::stages);
-        Grid { replicas: self.replicas, stages }
+        let slices = self.tensor.as_ref().map_or(1, |tensor| tensor.slices);
+        Grid { replicas: self.replicas, stages, slices }
     }
 
-    /// The ranks of the text's model where there are `ranks` of them in all; `None` when they are no multiple of its stages.
+    /// The ranks of the text's model where there are `ranks` of them in all; `None` when they are no multiple of those that have a model
+    /// together.
     pub fn grid_of(&self, ranks: u32) -> Option<Grid> {
-        let stages = self.grid().stages;
-        let fits = ranks > 0 && ranks.is_multiple_of(stages);
-        fits.then(|| Grid { replicas: ranks / stages, stages })
+        let grid = self.grid();
+        let each = grid.ranks_of_model();
+        let fits = ranks > 0 && ranks.is_multiple_of(each);
+        fits.then(|| Grid { replicas: ranks / each, ..grid })
     }
 
     /// Shards that every replica has of each batch at least.
@@ -70,7 +93,7 @@ pub(super) fn settings(
             ParallelStmtKind::Pipeline { .. } => "pipeline",
             ParallelStmtKind::Tensor { .. } => "tensor",
             ParallelStmtKind::Option { name, .. } => {
-                let known = ["data", "pipeline"].map(str::to_owned);
+                let known = ["data", "pipeline", "tensor"].map(str::to_owned);
                 elaborator.report(diagnostics::unknown_option(name, "parallel", &known, None));
                 continue;
             }
@@ -92,10 +115,11 @@ pub(super) fn settings(
             ParallelStmtKind::Pipeline { count, at, body } if settings.pipeline.is_none() => {
                 settings.pipeline = pipeline(elaborator, stmt, count, at, body.as_ref(), settings);
             }
-            ParallelStmtKind::Tensor { .. } => {
-                elaborator.report(diagnostics::not_supported("`tensor`", stmt.span));
+            ParallelStmtKind::Tensor { count, on } if settings.tensor.is_none() => {
+                settings.tensor = tensor(elaborator, count, on);
             }
             ParallelStmtKind::Pipeline { .. }
+            | ParallelStmtKind::Tensor { .. }
             | ParallelStmtKind::Data { .. }
             | ParallelStmtKind::Option { .. }
             | ParallelStmtKind::Bad => {}
@@ -199,14 +223,7 @@ fn starts(elaborator: &mut Elaborator, at: &[Path]) -> Option<Vec<StageStart>> {
     for path in at {
         let parts: Vec<&str> = path.parts.iter().map(|part| part.name.as_str()).collect();
         let layer = parts.join(".");
-        let is_of =
-            |name: &String| name.strip_prefix(&layer).is_some_and(|rest| rest.starts_with('.'));
-        let Some(first) = params.iter().position(is_of) else {
-            let layers = layers_of(&params);
-            let near = nearest(&layer, layers.iter().map(String::as_str));
-            elaborator.report(diagnostics::unknown_layer(&layer, path.span, &layers, near));
-            return None;
-        };
+        let first = params_of(elaborator, &params, &layer, path.span)?[0];
         match last {
             None if first == 0 => {
                 elaborator.report(diagnostics::empty_stage(&layer, path.span));
@@ -223,6 +240,90 @@ fn starts(elaborator: &mut Elaborator, at: &[Path]) -> Option<Vec<StageStart>> {
         starts.push(StageStart { layer, param: params[first].clone() });
     }
     Some(starts)
+}
+
+/// The places of a layer's parameters among all; `None` after an error.
+fn params_of(
+    elaborator: &mut Elaborator,
+    params: &[String],
+    layer: &str,
+    span: Span,
+) -> Option<Vec<usize>> {
+    let is_of = |name: &String| name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
+    let found: Vec<usize> = (0..params.len()).filter(|&at| is_of(&params[at])).collect();
+    if found.is_empty() {
+        let layers = layers_of(params);
+        let near = nearest(layer, layers.iter().map(String::as_str));
+        elaborator.report(diagnostics::unknown_layer(layer, span, &layers, near));
+        return None;
+    }
+    Some(found)
+}
+
+/// The cut into slices; `None` after an error.
+fn tensor(elaborator: &mut Elaborator, count: &Expr, on: &[Path]) -> Option<TensorSettings> {
+    let given = elaborator.eval_int(count, "the number of slices").ok()?;
+    let Some(slices) = u32::try_from(given).ok().filter(|slices| (2..=64).contains(slices)) else {
+        elaborator.report(diagnostics::slices(given, count.span));
+        return None;
+    };
+    let params: Vec<String> = elaborator.params.keys().cloned().collect();
+    let named = !on.is_empty();
+    let mut layers = Vec::new();
+    let mut sound = true;
+    if named {
+        let mut seen: Vec<(String, Span)> = Vec::new();
+        for path in on {
+            let parts: Vec<&str> = path.parts.iter().map(|part| part.name.as_str()).collect();
+            let layer = parts.join(".");
+            if let Some((_, first)) = seen.iter().find(|(known, _)| *known == layer) {
+                let first = *first;
+                elaborator.report(diagnostics::spread_twice(&layer, path.span, first));
+                sound = false;
+                continue;
+            }
+            let own = params_of(elaborator, &params, &layer, path.span)?;
+            let sliced = sliced_layer(elaborator, own.iter().map(|&at| &params[at]));
+            let shape = extents(elaborator, &sliced.largest);
+            if !shape.iter().any(|&extent| can_be_shared(extent, given)) {
+                let report =
+                    diagnostics::no_axis(&sliced.largest, &shape, slices, path.span, count.span);
+                elaborator.report(report);
+                sound = false;
+            }
+            layers.push(sliced);
+            seen.push((layer, path.span));
+        }
+    } else {
+        for layer in layers_of(&params) {
+            let prefix = format!("{layer}.");
+            let own = params.iter().filter(|name| name.starts_with(&prefix));
+            layers.push(sliced_layer(elaborator, own));
+        }
+    }
+    sound.then_some(TensorSettings { slices, layers, named })
+}
+
+fn sliced_layer<'a>(
+    elaborator: &Elaborator,
+    params: impl Iterator<Item = &'a String>,
+) -> SlicedLayer {
+    let params: Vec<String> = params.cloned().collect();
+    let elements = |name: &&String| extents(elaborator, name).iter().product::<i64>();
+    // Of several with most elements the first: `max_by_key` takes the last.
+    let largest = params.iter().rev().max_by_key(elements).cloned().unwrap_or_default();
+    SlicedLayer { params, largest }
+}
+
+fn extents(elaborator: &Elaborator, param: &str) -> Vec<i64> {
+    let node = elaborator.params[param].tensor.node;
+    elaborator.graph.nodes[node].shape.iter().map(|dim| dim.at(1)).collect()
+}
+
+/// Whether an axis has something for each of so many slices of equal blocks, of which the last has what is left.
+fn can_be_shared(extent: i64, slices: i64) -> bool {
+    let block = (extent + slices - 1) / slices;
+    extent > 0 && (slices - 1) * block < extent
 }
 
 /// The layers that the model's own text applies and that have parameters, in order.

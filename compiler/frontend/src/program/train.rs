@@ -1,6 +1,6 @@
 //! The `train` block: settings, losses and metrics.
 
-use super::parallel::{self, PipelineSettings};
+use super::parallel::{self, PipelineSettings, TensorSettings};
 use super::turns::{Turn, settings_in};
 use super::{MetricInfo, NamedTensor, Objective, TrainForward, forward};
 use crate::declarations::{DeclRef, Declarations};
@@ -29,6 +29,8 @@ pub struct TrainSettings {
     pub replicas: u32,
     /// How the model is cut into stages, where `parallel` says so.
     pub pipeline: Option<PipelineSettings>,
+    /// Which layers are cut into slices, where `parallel` says so.
+    pub tensor: Option<TensorSettings>,
     /// The number from which all random values follow.
     pub seed: Option<i64>,
     /// The number of classes, where a label serves as an index along them.
@@ -46,6 +48,7 @@ impl Default for TrainSettings {
             shards: 4,
             replicas: 1,
             pipeline: None,
+            tensor: None,
             seed: None,
             classes: None,
             optimizers: Vec::new(),

@@ -317,6 +317,21 @@ impl GraphBuilder<'_> {
         self.view(a, subs, Fill::Value(value), shape)
     }
 
+    /// The first elements along an axis, with zeros behind them where there are fewer; the operand itself where there are as many.
+    pub fn resized(&mut self, a: NodeId, axis: usize, extent: i64) -> NodeId {
+        let found = self.shape(a)[axis];
+        if found == Dim::fixed(extent) {
+            return a;
+        }
+        if found.constant > extent {
+            return self.slice(a, axis, 0, Dim::fixed(extent), 1);
+        }
+        let mut widths = vec![(0, 0); self.shape(a).len()];
+        widths[axis].1 = extent - found.constant;
+        let zero = number_literal(0.0, self.elem(a));
+        self.pad(a, &widths, zero)
+    }
+
     /// The same elements in row-major order; the operand itself when it has the shape already.
     pub fn reshape(&mut self, a: NodeId, shape: Vec<Dim>) -> NodeId {
         if self.shape(a) == shape {

@@ -7,7 +7,7 @@ use super::ops::{OpInfo, TypeClass, elem_name};
 use super::range;
 use crate::affine::Affine;
 use crate::entity::IndexVec;
-use dlc_abi::{Dim, ElemType, ExchangeKind};
+use dlc_abi::{Among, Dim, ElemType, ExchangeKind};
 
 type Nodes = IndexVec<NodeId, Node>;
 
@@ -203,10 +203,14 @@ impl Checker<'_> {
             Op::Contract(contract) => self.contract(info, contract),
             Op::Gather(gather) => self.gather(gather),
             Op::Exchange(exchange) => {
+                // Slices alone work on the same examples.
                 let fixed = self.shape.iter().all(|dim| dim.batch_factor == 0);
-                self.require(fixed, "parts exchange values of a fixed shape", || {
-                    shape_text(self.shape)
-                });
+                let same = fixed || exchange.among == Among::Slices;
+                self.require(
+                    same,
+                    "who has other examples exchanges values of a fixed shape",
+                    || shape_text(self.shape),
+                );
                 let rows = self.shape.first().and_then(|dim| dim.as_fixed());
                 let fits = exchange.parts > 0 && rows == Some(i64::from(exchange.parts));
                 self.require(fits, "an exchange has a row for each part", || {

@@ -57,7 +57,7 @@ impl fmt::Display for Graph {
 pub(crate) fn among_text(among: Among) -> String {
     match among {
         Among::Replicas => String::new(),
-        Among::MicroBatches | Among::Stages => format!(" among {}", among.name()),
+        Among::MicroBatches | Among::Stages | Among::Slices => format!(" among {}", among.name()),
     }
 }
 

@@ -98,7 +98,12 @@ fn body_line(program: &mut Program, c: &mut Cursor) -> Parsed<()> {
         return Ok(());
     }
     if c.eat("segment") {
-        let kinds = [SegmentKind::Forward, SegmentKind::Backward, SegmentKind::Update];
+        let kinds = [
+            SegmentKind::Forward,
+            SegmentKind::Backward,
+            SegmentKind::Weights,
+            SegmentKind::Update,
+        ];
         let name = c.string()?;
         let kind = c.one_of("a kind of segment", &kinds, |kind| kind_name(*kind))?;
         program.segments.push(Segment { name, kind, phases: Vec::new() });

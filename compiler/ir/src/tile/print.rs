@@ -69,6 +69,7 @@ pub(super) fn kind_name(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::Forward => "forward",
         SegmentKind::Backward => "backward",
+        SegmentKind::Weights => "weights",
         SegmentKind::Update => "update",
     }
 }

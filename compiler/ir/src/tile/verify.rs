@@ -3,6 +3,7 @@
 use super::data::{Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program};
 use crate::affine::Affine;
 use crate::entity::EntityRef;
+use crate::graph::range::element_count;
 use crate::graph::{Combine, Fill, OrderKind};
 use dlc_abi::{BufferRole, ElemType, ExchangeKind};
 use std::collections::BTreeSet;
@@ -112,7 +113,7 @@ impl Checker<'_> {
             });
             let elements = |id: BufferId, row: usize| {
                 let buffer = program.buffers.get(id)?;
-                buffer.shape.get(row..)?.iter().map(|dim| dim.as_fixed()).product::<Option<i64>>()
+                element_count(buffer.shape.get(row..)?)
             };
             let row = usize::from(exchange.kind == ExchangeKind::AllGather);
             let fits = elements(exchange.from, 0).is_some()

@@ -238,20 +238,34 @@ impl Draft {
             }
             buffer
         };
-        // A micro-batch is worked off without a stop, several times; then exchanges begin.
-        let of_micro = |staged: &StagedPhase| {
-            matches!(staged.when.micro, Some((Stage::Forward | Stage::Backward, _)))
+        // Micro-batches are worked off, forwards and backwards, by many runs of the same segments; then exchanges begin, but for those
+        // between slices, which end within the run in which they begin.
+        let end = |parts: &[Stage]| {
+            let is_part = |staged: &StagedPhase| {
+                staged.when.micro.is_some_and(|(stage, _)| parts.contains(&stage))
+            };
+            self.phases.iter().rposition(is_part).map_or(0, |at| at + 1)
         };
-        let first = self.phases.iter().rposition(of_micro).map_or(0, |at| at + 1);
+        let forward = end(&[Stage::Forward]);
+        let first = end(&[Stage::Forward, Stage::Backward]);
         let mut spans: Vec<Span> = (self.exchanges.iter())
             .map(|exchange| {
                 let writes =
                     |staged: &StagedPhase| staged.phase.writes().any(|b| owner(b) == exchange.from);
                 let reads =
                     |staged: &StagedPhase| staged.phase.reads().any(|b| owner(b) == exchange.to);
-                let after = self.phases.iter().rposition(writes).map_or(0, |at| at + 1).max(first);
+                let after = self.phases.iter().rposition(writes).map_or(0, |at| at + 1);
                 let before = self.phases.iter().position(reads).unwrap_or(self.phases.len());
-                Span { after, before }
+                match exchange.among {
+                    Among::Slices if after <= forward => {
+                        Span { after, before: before.min(forward) }
+                    }
+                    Among::Slices if after <= first => Span { after, before: before.min(first) },
+                    Among::Slices => Span { after, before },
+                    Among::Replicas | Among::MicroBatches | Among::Stages => {
+                        Span { after: after.max(first), before }
+                    }
+                }
             })
             .collect();
         // Programs of different stages have other phases, and micro-batches send nothing: what they exchange is not gathered.
@@ -293,17 +307,14 @@ struct Span {
 impl When {
     /// An empty segment for a piece of the phases of this place.
     fn segment(self, graph: &str, piece: usize) -> Segment {
-        let (kind, suffix) = match self.stage {
-            Stage::Forward => (SegmentKind::Forward, "forward"),
-            Stage::Backward => (SegmentKind::Backward, "backward"),
-            Stage::Update => (SegmentKind::Update, "update"),
+        let (kind, suffix) = match (self.stage, self.micro) {
+            (Stage::Forward, _) => (SegmentKind::Forward, "forward"),
+            (Stage::Backward, Some((Stage::Backward, true))) => (SegmentKind::Weights, "weights"),
+            (Stage::Backward, _) => (SegmentKind::Backward, "backward"),
+            (Stage::Update, _) => (SegmentKind::Update, "update"),
         };
         let round = if self.round == 0 { String::new() } else { format!(".{}", self.round) };
-        let place = match (self.all, self.micro) {
-            (true, _) => ".all",
-            (false, Some((Stage::Backward, true))) => ".weights",
-            (false, _) => "",
-        };
+        let place = if self.all { ".all" } else { "" };
         let piece = if piece == 1 { String::new() } else { format!("+{piece}") };
         Segment { name: format!("{graph}.{suffix}{place}{round}{piece}"), kind, phases: Vec::new() }
     }

@@ -4,7 +4,7 @@
 //! exception is a reduction over the batch, whose parts meet in the tree.
 
 use super::SplitError;
-use dlc_abi::Dim;
+use dlc_abi::{Among, Dim};
 use dlc_ir::affine::Affine;
 use dlc_ir::graph::{Contract, Gather, Graph, Node, NodeId, Op};
 
@@ -43,7 +43,10 @@ fn problem(graph: &Graph, node: &Node) -> Option<&'static str> {
         Op::Reshape(operand) => reshape(&graph.nodes[*operand].shape, &node.shape),
         Op::Contract(contract) => contraction(graph, contract),
         Op::Gather(gather) => gathered(graph, gather, &node.shape, axis),
-        Op::Exchange(_) => Some("it is a part already"),
+        // Slices give to one another what they have of the same examples.
+        Op::Exchange(exchange) => {
+            (exchange.among != Among::Slices).then_some("it is a part already")
+        }
     }
 }
 

@@ -22,10 +22,9 @@ mod examples;
 use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
 use dlc_abi::{Among, Dim, ElemType, ExchangeKind, WINDOW_INPUT};
-use dlc_ir::affine::Affine;
 use dlc_ir::graph::{
-    BinaryOp, Combine, Compare, Contract, Exchange, Fill, Graph, GraphBuilder, InputRole, Literal,
-    Node, NodeId, Op, Origin, Stage, number_literal,
+    BinaryOp, Combine, Compare, Contract, Exchange, Graph, GraphBuilder, InputRole, Literal, Node,
+    NodeId, Op, Origin, Stage,
 };
 
 /// Sums of fewer elements go whole to every part: a message more costs as much as they do.
@@ -97,6 +96,16 @@ pub enum SplitError {
         name: String,
         /// The node.
         node: NodeId,
+    },
+    /// A weight that is to be cut has no axis with as many elements as there are slices.
+    #[error("`{name}` has no axis that {slices} slices can share: its shape is {shape:?}")]
+    NoAxis {
+        /// The weight.
+        name: String,
+        /// Its extents.
+        shape: Vec<i64>,
+        /// The slices.
+        slices: u32,
     },
     /// A broken law.
     #[error(transparent)]
@@ -367,35 +376,32 @@ fn joined(
     // Micro-batches lie on one rank, so that nothing is sent.
     if elements < WHOLE || parts == 2 || among == Among::MicroBatches {
         let all = g.exchange(between(ExchangeKind::AllGather, own));
-        return subtree(g, all, combine, blocks, 0);
+        return tree(g, all, combine, blocks);
     }
     let piece = (elements + i64::from(parts) - 1) / i64::from(parts);
     let padded = piece * i64::from(parts);
     let flat = g.reshape(own, vec![Dim::fixed(elements)]);
-    let flat = resized(g, flat, padded);
+    let flat = g.resized(flat, 0, padded);
     let pieces = g.reshape(flat, vec![Dim::fixed(i64::from(parts)), Dim::fixed(piece)]);
     let taken = g.exchange(between(ExchangeKind::AllToAll, pieces));
-    let piece = subtree(g, taken, combine, blocks, 0);
+    let piece = tree(g, taken, combine, blocks);
     let all = g.exchange(between(ExchangeKind::AllGather, piece));
     let flat = g.reshape(all, vec![Dim::fixed(padded)]);
-    let flat = resized(g, flat, elements);
+    let flat = g.resized(flat, 0, elements);
     g.reshape(flat, shape)
 }
 
-/// The first `extent` elements of a vector, with zeros where it has fewer.
-fn resized(g: &mut GraphBuilder<'_>, vector: NodeId, extent: i64) -> NodeId {
-    let found = g.shape(vector)[0].constant;
-    if found == extent {
-        return vector;
-    }
-    let elem = g.elem(vector);
-    let zero = number_literal(0.0, elem);
-    let fill = if extent > found { Fill::Value(zero) } else { Fill::InRange };
-    let op = Op::View { operand: vector, subs: vec![Affine::axis(0)], fill };
-    g.node(op, elem, vec![Dim::fixed(extent)])
+/// The rows of `all`, one for each block, met in the tree of shards or chunks.
+pub(crate) fn tree(
+    g: &mut GraphBuilder<'_>,
+    all: NodeId,
+    combine: Combine,
+    blocks: &[Block],
+) -> NodeId {
+    subtree(g, all, combine, blocks, 0)
 }
 
-/// The rows of `all` from `row` on, one for each block, met in the tree of shards.
+/// The rows of `all` from `row` on, one for each block, met in their part of the tree.
 fn subtree(
     g: &mut GraphBuilder<'_>,
     all: NodeId,
@@ -407,7 +413,8 @@ fn subtree(
         return g.select_index(all, 0, row as i64);
     }
     let (first, last) = (blocks[0].first, blocks[blocks.len() - 1]);
-    let middle = first + (last.first + last.count - first) / 2;
+    // The tree is left-complete: a power of two on the left, and no less than on the right.
+    let middle = first + (last.first + last.count - first).next_power_of_two() / 2;
     let cut = blocks.partition_point(|block| block.first < middle);
     let older = subtree(g, all, combine, &blocks[..cut], row);
     let newer = subtree(g, all, combine, &blocks[cut..], row + cut);

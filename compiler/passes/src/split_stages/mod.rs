@@ -22,7 +22,7 @@ mod places;
 
 use crate::pass::{PassCx, PassError};
 use crate::split_batch::SplitError;
-use dlc_abi::{Among, ExchangeKind, WINDOW_INPUT, Wire};
+use dlc_abi::{Among, ExchangeKind, WINDOW_INPUT, Wire, name_of_sliced};
 use dlc_ir::entity::EntityRef;
 use dlc_ir::graph::{
     Exchange, Graph, InputRole, Node, NodeId, Op, Output, OutputKind, Stage, number_literal,
@@ -41,7 +41,8 @@ pub struct StageMap {
 impl StageMap {
     /// The stage of a parameter or state: a state is where the parameter or the layer is that its name begins with.
     pub fn stage_of(&self, leaf: &str) -> Option<u32> {
-        let owner = leaf.split('/').next().unwrap_or(leaf);
+        let whole = name_of_sliced(leaf).unwrap_or(leaf);
+        let owner = whole.split('/').next().unwrap_or(whole);
         let layer = owner.rsplit_once('.').map(|(layer, _)| layer);
         let of_layer = |name: &str| {
             layer.is_some_and(|layer| {

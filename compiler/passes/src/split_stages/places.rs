@@ -43,7 +43,11 @@ pub(super) fn varies(graph: &Graph) -> Vec<Varies> {
         let operands = node.op.operands();
         let any = |kind: Varies| operands.iter().any(|operand| varies[operand.index()] == kind);
         let own = match &node.op {
-            Op::Exchange(exchange) if exchange.among != Among::Replicas => Varies::WithAll,
+            Op::Exchange(exchange)
+                if matches!(exchange.among, Among::MicroBatches | Among::Stages) =>
+            {
+                Varies::WithAll
+            }
             Op::Input { name, .. } if name.as_str() == WINDOW_INPUT => Varies::ByMicroBatch,
             _ if any(Varies::WithAll) => Varies::WithAll,
             _ if any(Varies::ByMicroBatch) || has_batch(node) => Varies::ByMicroBatch,

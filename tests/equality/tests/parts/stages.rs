@@ -1,10 +1,10 @@
-//! Random models in stages and micro-batches, in the interpreters: graphs and tile programs of all ranks and micro-batches, each run as a
+//! Random models in stages, slices and micro-batches, in the interpreters: graphs and tile programs of all ranks and micro-batches, each run as a
 //! part of its own, give together the bits of the whole.
 
-use super::{End, Leaves, Run, in_graph, in_tile, leaves, of_part};
-use dlc_abi::{Among, Dim, Grid, Place, Wire};
+use super::{End, Leaves, Run, in_graph, in_tile, joined, leaves, of_part, sliced};
+use dlc_abi::{Among, Dim, Grid, Place, Wire, slice_name};
 use dlc_driver::model::{ModelGraphs, elaborate_text};
-use dlc_driver::ranks::{self, RankOf};
+use dlc_driver::ranks::{self, RankOf, Spread};
 use dlc_harness::rng::Rng;
 use dlc_ir::graph::{self, Data, Graph, InputRole, Op, Tensor};
 
@@ -13,7 +13,11 @@ fn model(rng: &mut Rng) -> String {
     let n_layers = 2 + rng.below(3);
     let mut chain = String::from("x");
     for layer in 1..=n_layers {
-        let units = if layer == n_layers { 3 } else { 2 + rng.below(40) };
+        let units = match (layer == n_layers, rng.below(4)) {
+            (true, _) => 3,
+            (false, 0) => [300, 512, 520][rng.below(3)],
+            (false, _) => 2 + rng.below(40),
+        };
         chain += &format!(" |> ridge({units})");
         if layer < n_layers {
             chain += ["", " |> relu", " |> tanh", " |> noisy"][rng.below(4)];
@@ -29,6 +33,17 @@ fn model(rng: &mut Rng) -> String {
         cuts.remove(rng.below(cuts.len()));
     }
     let cuts: Vec<String> = cuts.iter().map(|cut| format!("ridge_{cut}")).collect();
+    // A model that is not cut into stages is cut into slices.
+    let is_staged = rng.below(3) > 0;
+    let pipeline = match is_staged {
+        true => format!("pipeline {stages} at {} {{ microbatches = {pieces} }}", cuts.join(", ")),
+        false => String::new(),
+    };
+    let tensor = match (is_staged, rng.below(3)) {
+        (true, 0) => String::new(),
+        (_, 1) => format!("tensor {}", 2 + rng.below(2)),
+        (_, _) => format!("tensor 2 on ridge_{}", 1 + rng.below(n_layers - 1)),
+    };
     let optimizer = ["adam(lr = 1e-2)", "momentum(lr = 0.1)", "sgd(lr = 0.1)"][rng.below(3)];
     format!(
         "layer ridge(x: f32[n, k], units: int) -> y: f32[n, units] {{
@@ -52,10 +67,10 @@ train net(label: i32[batch]) {{
 }}
 parallel net {{
     data {replicas}
-    pipeline {stages} at {} {{ microbatches = {pieces} }}
+    {pipeline}
+    {tensor}
 }}
-",
-        cuts.join(", ")
+"
     )
 }
 
@@ -81,12 +96,14 @@ fn all_stages_give_the_whole(seed: u64, cases: usize, run: Run) {
         let train = graphs.train.as_ref().expect("it trains");
         let whole = graph::interpret(train, &leaves, batch).expect("it runs");
         let settings = &elaborated.program.settings;
-        let pieces = settings.pipeline.as_ref().expect("it has stages").micro_batches as usize;
+        let pieces = settings.pipeline.as_ref().map_or(1, |stages| stages.micro_batches as usize);
         let grid = settings.grid();
+        let spread =
+            Spread::of(&elaborated, batch).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
         let mut works = Vec::new();
         for rank in 0..grid.ranks() {
             let of = RankOf { grid, rank };
-            let (graph, _) = ranks::cut(train.clone(), of, &elaborated.program, batch)
+            let (graph, _) = ranks::cut(train.clone(), of, &elaborated.program, &spread, batch)
                 .unwrap_or_else(|error| panic!("{error}\n{text}"));
             graph.verify().expect("the stage is lawful");
             let block = of.block(train.shards).expect("there are shards");
@@ -95,7 +112,8 @@ fn all_stages_give_the_whole(seed: u64, cases: usize, run: Run) {
                 let first = block.first + micro as u32 * count;
                 let cut = |shard: u32| batch * i64::from(shard) / i64::from(train.shards);
                 let (from, to) = (cut(first), cut(first + count));
-                let leaves = of_part(&leaves, batch, (from, to), first);
+                let mut leaves = of_part(&leaves, batch, (from, to), first);
+                leaves.extend(slices_of(&leaves, &spread, of.place()));
                 let (graph, batch) = (graph.clone(), to - from);
                 let mut work =
                     Work { place: of.place(), micro, graph, batch, leaves, found: Leaves::new() };
@@ -109,7 +127,8 @@ fn all_stages_give_the_whole(seed: u64, cases: usize, run: Run) {
             send(&mut works);
         }
         for work in &works {
-            for (name, expected) in whole.results.iter().chain(&whole.assigns) {
+            let slices = slices_of(&whole.assigns, &spread, work.place);
+            for (name, expected) in whole.results.iter().chain(&whole.assigns).chain(&slices) {
                 let is_here = whole.results.contains_key(name) || work.has(name);
                 let place = format!("case {case}, `{name}` at {:?}\n{text}", work.place);
                 let Some(found) = work.found.get(name).filter(|_| is_here) else {
@@ -119,9 +138,30 @@ fn all_stages_give_the_whole(seed: u64, cases: usize, run: Run) {
                 assert_eq!(found.first_difference(expected), None, "{place}");
             }
         }
-        let updated = |name: &String| works.iter().any(|work| work.has(name));
+        let updated =
+            |name: &String| works.iter().any(|work| work.has(name) || work.has(&slice_name(name)));
         assert!(whole.assigns.keys().all(updated), "every parameter is trained somewhere");
     }
+}
+
+/// The slices that a rank has of some parameters and states.
+fn slices_of(leaves: &Leaves, spread: &Spread, place: Place) -> Leaves {
+    let slice = |(name, whole): (&String, &Tensor)| {
+        let leaf = spread.leaf(name)?;
+        let (mut shape, axis) = (whole.shape.clone(), leaf.cut.axis);
+        let range = leaf.cut.range(shape[axis], place.slice);
+        let inner: i64 = shape[axis + 1..].iter().product();
+        let row = shape[axis] * inner;
+        let rows = (0..shape[..axis].iter().product::<i64>()).map(|at| at * row);
+        let pieces = rows.map(|start| {
+            let at = |index: i64| (start + index * inner) as usize;
+            sliced(&whole.data, at(range.start), at(range.end))
+        });
+        let data = joined(pieces);
+        shape[axis] = range.end - range.start;
+        Some((slice_name(name), Tensor::new(shape, data)))
+    };
+    leaves.iter().filter_map(slice).collect()
 }
 
 impl Work {
@@ -164,7 +204,7 @@ fn play(works: &mut [Work], grid: Grid, pieces: usize, run: Run) {
                         let rank = grid.rank(work.place);
                         (0..pieces).map(|micro| index(rank, micro)).collect()
                     }
-                    Among::Replicas | Among::Stages => {
+                    Among::Replicas | Among::Stages | Among::Slices => {
                         let ranks = grid.group(work.place, among);
                         ranks.into_iter().map(|rank| index(rank, work.micro)).collect()
                     }
