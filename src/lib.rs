@@ -59,6 +59,8 @@ mod view;
 
 mod error;
 
+mod located;
+
 pub use dlc_abi::NumericsClass;
 pub use dlc_comm as comm;
 pub use dlc_data as data;

@@ -74,3 +74,63 @@ fn every_crate_has_a_paragraph() {
         assert!(documents.contains(&heading), "`{member}` has no paragraph in an ARCHITECTURE.md");
     }
 }
+
+/// The names that the standard library declares.
+fn library_names() -> Vec<String> {
+    let kinds = ["layer", "fn", "loss", "metric", "optimizer", "schedule", "init"];
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root().join("grammar/std")).expect("the library is there") {
+        for line in read(entry.expect("readable").path()).lines() {
+            let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            if words.next().is_some_and(|kind| kinds.contains(&kind)) {
+                names.extend(words.next().map(str::to_owned));
+            }
+        }
+    }
+    names
+}
+
+/// The string literals of a source file, its tests left out.
+fn literals(source: &str) -> Vec<&str> {
+    let source = source.split("#[cfg(test)]").next().unwrap_or(source);
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    // Between an odd quotation mark and the next lies a literal; those of one line are enough, since names hold no line ends.
+    code.flat_map(|line| line.split('"').skip(1).step_by(2)).collect()
+}
+
+/// All source files below a folder.
+fn sources(folder: PathBuf) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            found.extend(sources(path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A layer is known by its text alone: no literal of the compiler is the name of an item of the library, or begins with one as the
+/// names of its parameters do.
+#[test]
+fn the_compiler_knows_nothing_of_the_library_by_name() {
+    let mut names = library_names();
+    // Graph IR has an operation of this name, which changes a shape as the library's function does.
+    names.retain(|name| name != "reshape");
+    for known in ["dense", "mse", "adam", "accuracy", "cosine", "glorot_uniform", "relu"] {
+        assert!(names.iter().any(|name| name == known), "`{known}` was not found in the library");
+    }
+    let crates = LAYERS.iter().map(|(folder, _)| *folder);
+    for folder in crates.filter(|folder| folder.starts_with("compiler/") || *folder == "grammar") {
+        for path in sources(root().join(folder).join("src")) {
+            let source = read(&path);
+            for literal in literals(&source).iter().filter(|literal| !literal.ends_with(".dl")) {
+                let subject = literal.split(['.', '(', '/']).next().unwrap_or(literal);
+                let own = names.iter().any(|name| name == subject);
+                assert!(!own, "{} speaks of `{literal}`", path.display());
+            }
+        }
+    }
+}

@@ -555,10 +555,7 @@ fn wrong_images_are_shown_with_their_place() {
             "large",
             "input `image` is f32[batch, 8, 8, 1], but column `image` of data `large (training)` is f32[batch, 28,",
         ),
-        (
-            "label",
-            "`small.train`: `label` holds the index 12, which is out of range, in example 0 of the batch",
-        ),
+        ("label", "`label` holds 12, which is out of range"),
         ("none", "`none` has no `train-images-idx3-ubyte`, neither plain nor with `.gz`"),
     ];
     for (name, expected) in cases {
@@ -567,7 +564,41 @@ fn wrong_images_are_shown_with_their_place() {
         let output = folder.run(&arguments);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{name}: {text}");
-        assert!(text.starts_with(&format!("error: {expected}")), "{name}: {text}");
+        let told = ["error: ", "error[E0401]: ", "error[E0402]: "];
+        assert!(
+            told.iter().any(|kind| text.starts_with(&format!("{kind}{expected}"))),
+            "{name}: {text}"
+        );
+        // What stems from the text of the model is shown with it.
+        let line = match name {
+            "large" => "1 | model small(image: f32[batch, 8, 8, 1])",
+            "label" => "6 |     loss      = softmax_cross_entropy(logits, label)",
+            _ => "",
+        };
+        assert!(text.contains(line), "{name}: {text}");
+    }
+}
+
+/// The first operation that gave no number is shown with its text, be it on the way to the loss or in the update before.
+#[test]
+fn a_loss_that_is_no_number_is_traced() {
+    let folder = Folder::new("trace");
+    let text = MODEL.replace("softmax_cross_entropy(logits, label)", "-mean(log(logits))");
+    fs::write(folder.path("log.dl"), text).unwrap();
+    let wild = MODEL.replace("adam(lr = 2e-2)", "sgd(lr = 1e38)");
+    fs::write(folder.path("wild.dl"), wild).unwrap();
+    let cases = [
+        ("log.dl", 1, "loss      = -mean(log(logits))", "`log`, ln x, gives NaN in"),
+        ("wild.dl", 3, "optimizer", "has become infinite"),
+    ];
+    for (file, step, line, label) in cases {
+        let output = folder.run(&["train", file, "--data", "digits", "--steps", "5"]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        let headline = format!("warning[W0403]: the loss of step {step} is no number");
+        for wanted in [&headline, line, label] {
+            assert!(text.contains(wanted), "{file}: {wanted}\n{text}");
+        }
     }
 }
 

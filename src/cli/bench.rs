@@ -144,7 +144,9 @@ fn random(desc: &InputDesc, index: usize, program: &ModelProgram, batch: usize) 
     // The top 24 bits, so that the number is exact in single precision.
     let unit = |element: usize| (word(element) >> 8) as f32 / (1 << 23) as f32 - 1.0;
     let known = program.inputs.iter().find(|input| input.name == desc.name);
-    let bound = known.and_then(|input| input.index_extent).unwrap_or(2).clamp(1, 1 << 31) as u64;
+    let bound =
+        known.and_then(|input| input.index).map(|used| used.extent).unwrap_or(2).clamp(1, 1 << 31)
+            as u64;
     let below = |element: usize| (u64::from(word(element)) * bound) >> 32;
     let data = match desc.elem {
         ElemType::F64 => Data::F64((0..n).map(|element| f64::from(unit(element))).collect()),

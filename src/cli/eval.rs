@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::path::PathBuf;
 
 use super::options::{ModelArgs, RunArgs, load_data};
-use super::{Outcome, output, wrong_input};
+use super::{Outcome, located, output, wrong_input};
 
 /// Above so many classes the matrix is left out: nobody can read it.
 const MOST_CLASSES: usize = 40;
@@ -53,7 +53,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let model = args.model.open()?;
     let mut net = args.run.compile(&model, 0)?;
     net.load_weights(&args.weights).with_context(|| args.weights.display().to_string())?;
-    let report = net.evaluate(&dataset)?;
+    let report = located(&model, net.evaluate(&dataset))?;
     let confusion = net.session().confusion(&dataset).map_err(dlc::Error::from)?;
     if args.json {
         let mut object = Map::new();

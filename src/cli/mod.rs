@@ -71,6 +71,27 @@ fn wrong_input(message: impl Into<String>) -> anyhow::Error {
     WrongInput(message.into()).into()
 }
 
+/// An error at run time with the text of the model that it stems from.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", dlc_grammar::render_terminal(std::slice::from_ref(diagnostic), sources, false))]
+struct Located {
+    diagnostic: dlc_grammar::Diagnostic,
+    sources: dlc_grammar::Sources,
+    /// Whether what was given is at fault.
+    input: bool,
+}
+
+/// A result of running a model, whose error shows the text that it stems from where there is one.
+fn located<T>(model: &dlc::Model, result: Result<T, dlc::Error>) -> anyhow::Result<T> {
+    result.map_err(|error| match model.locate(&error) {
+        Some(diagnostic) => {
+            let sources = model.elaborated().sources.clone();
+            Located { diagnostic, sources, input: error.is_input() }.into()
+        }
+        None => error.into(),
+    })
+}
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -112,6 +133,10 @@ fn report(error: &anyhow::Error) -> u8 {
         return WRONG_INPUT;
     }
 
+    if let Some(located) = error.downcast_ref::<Located>() {
+        output::diagnostics(std::slice::from_ref(&located.diagnostic), &located.sources);
+        return if located.input { WRONG_INPUT } else { FAILED };
+    }
     eprintln!("error: {}", told(error));
     let is_input = error.is::<WrongInput>()
         || error.downcast_ref::<dlc_build::Error>().is_some_and(dlc_build::Error::is_input)

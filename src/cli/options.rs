@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use dlc::comm::Communicator;
 use dlc::data::{DataSpec, Splits};
 use dlc::{Model, Net, NumericsClass, Options, Target};
+use dlc_driver::model::CompileOptions;
 use std::path::PathBuf;
 
 use super::wrong_input;
@@ -83,6 +84,13 @@ impl RunArgs {
             },
             ..defaults
         })
+    }
+
+    /// How the compiler below the library is asked for the same.
+    pub fn compile_options(&self) -> anyhow::Result<CompileOptions> {
+        let Options { batch, target, class, verify, .. } = self.options(0)?;
+        let batch = (batch > 0).then_some(batch);
+        Ok(CompileOptions { batch, target, class, verify, part: None })
     }
 
     /// The target, which this machine must run.

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 use std::path::PathBuf;
 
 use super::options::{ModelArgs, RunArgs};
-use super::{Outcome, npy, output, wrong_input};
+use super::{Outcome, located, npy, output, wrong_input};
 
 /// Run a model on tensors from `.npy` files
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         .collect::<anyhow::Result<_>>()?;
     let views: Vec<(&str, TensorRef<'_>)> =
         tensors.iter().map(|(name, tensor)| (*name, tensor.view())).collect();
-    let results = net.session().predict(&views).map_err(dlc::Error::from)?;
+    let results = located(&model, net.session().predict(&views).map_err(dlc::Error::from))?;
     let mut shapes = Map::new();
     for (desc, path) in outputs {
         let found = results.iter().find(|(name, _)| *name == desc.name);

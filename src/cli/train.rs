@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use dlc::comm::Communicator;
+use dlc::data::Splits;
 use dlc::{
     Control, EpochEvent, Event, FitConfig, FitReport, Length, LogEvent, Model, Net, RunState,
     Session, StartEvent,
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::options::{ModelArgs, RunArgs, load_data};
-use super::{Outcome, output, ranks, wrong_input};
+use super::{Outcome, located, output, ranks, wrong_input};
 
 /// Train a model
 #[derive(Debug, clap::Args)]
@@ -100,6 +101,7 @@ fn train(
     let settings = &model.elaborated().program.settings;
     let seed_of_text = settings.seed.and_then(|seed| u32::try_from(seed).ok());
     let seed = args.seed.or(seed_of_text).unwrap_or(0);
+    let alone = comm.is_none();
     let net = &mut args.run.compile_rank(model, seed, comm)?;
     let mut config = FitConfig {
         batch: net.batch(),
@@ -124,10 +126,16 @@ fn train(
     let folder = folder.filter(|_| speaks);
     let stop = interrupts()?;
     let mut watch = Watch::new(&stop, folder, args.resume, speaks)?;
-    let report = net.fit(&splits, &config, &mut |session, event| watch.see(session, event))?;
+    let fitted = net.fit(&splits, &config, &mut |session, event| watch.see(session, event));
+    let report = located(model, fitted)?;
+    let not_a_number = watch.not_a_number;
     watch.finish()?;
     if let Some(folder) = folder {
         folder.save(net, &report.run)?;
+    }
+    if let Some(step) = not_a_number.filter(|_| speaks && alone) {
+        let run = LostRun { args, model, seed: net.session().seed(), step };
+        run.explain(&splits, &config)?;
     }
     if speaks {
         tell(args, &report)?;
@@ -214,6 +222,36 @@ fn resume(
     Ok(())
 }
 
+/// A run in which a loss was no number.
+struct LostRun<'a> {
+    args: &'a Args,
+    model: &'a Model,
+    seed: u32,
+    /// The first step of the run whose loss was none, from 1.
+    step: u64,
+}
+
+impl LostRun<'_> {
+    /// Goes through the run again, which gives the same bits, and shows where it came from.
+    fn explain(&self, splits: &Splits, config: &FitConfig) -> anyhow::Result<()> {
+        let LostRun { args, model, seed, step } = *self;
+        let fresh = || -> anyhow::Result<Net> {
+            let mut net = args.run.compile(model, seed)?;
+            if let Some(weights) = &args.init {
+                net.load_weights(weights)?;
+            }
+            Ok(net)
+        };
+        // A run that was resumed is that of its beginning.
+        let config = &FitConfig { start: Default::default(), ..*config };
+        let options = args.run.compile_options()?;
+        if let Some(found) = model.find_not_a_number(fresh, &options, splits, config, step)? {
+            output::diagnostics(&[found], &model.elaborated().sources);
+        }
+        Ok(())
+    }
+}
+
 /// Set by Ctrl-C and by a request to end; a second one ends the process at once.
 fn interrupts() -> anyhow::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -279,6 +317,8 @@ struct Watch<'a> {
     bar: ProgressBar,
     last: String,
     epochs: u64,
+    /// The first step whose loss was no number.
+    not_a_number: Option<u64>,
     /// What went wrong while saving; it ends the run.
     failure: Option<anyhow::Error>,
 }
@@ -305,6 +345,7 @@ impl<'a> Watch<'a> {
             bar,
             last: String::new(),
             epochs: 0,
+            not_a_number: None,
             failure: None,
         })
     }
@@ -314,6 +355,11 @@ impl<'a> Watch<'a> {
             Event::Start(start) => self.start(start),
             Event::Step(step) => {
                 self.bar.set_position(step.step);
+                // The run goes on: a program may leave out such a step by itself.
+                if step.result.loss.is_nan() && self.not_a_number.is_none() {
+                    self.not_a_number = Some(step.step);
+                    self.line(&format!("the loss of step {} is no number (NaN)", step.step));
+                }
                 Ok(())
             }
             Event::Log(log) => self.log(log),

@@ -41,7 +41,7 @@ fn train(path: &Path) {
             let shape: Vec<usize> =
                 input.shape.iter().map(|dim| dim.at(BATCH as i64) as usize).collect();
             let count = shape.iter().product();
-            let classes = input.index_extent.unwrap_or(2) as f64;
+            let classes = input.index.map_or(2, |used| used.extent) as f64;
             let value = match input.elem {
                 ElemType::I32 => Input::Integers(
                     ArrayD::from_shape_vec(

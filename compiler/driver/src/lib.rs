@@ -7,6 +7,7 @@ mod error;
 pub mod lower;
 pub mod model;
 pub mod peak;
+pub mod probe;
 pub mod ranks;
 pub mod stages;
 

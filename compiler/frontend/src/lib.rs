@@ -15,9 +15,10 @@ mod glob;
 mod program;
 mod value;
 
-pub use diagnostics::{Explanation, explanations};
+pub use diagnostics::{Explanation, explanations, running as at_run_time};
+
 pub use program::{
-    DataInput, ElaborateOptions, Frontend, LayerSummary, MetricInfo, ModelProgram, NamedTensor,
-    Objective, ParamInfo, PipelineSettings, SlicedLayer, StageStart, StateInfo, TensorSettings,
-    TrainForward, TrainSettings, load,
+    DataInput, ElaborateOptions, Frontend, IndexUse, LayerSummary, MetricInfo, ModelProgram,
+    NamedTensor, Objective, ParamInfo, PipelineSettings, SlicedLayer, StageStart, StateInfo,
+    TensorSettings, TrainForward, TrainSettings, load,
 };

@@ -65,38 +65,3 @@ fn graphs_are_as_reviewed() {
     );
     expect_file("graphs/padded.predict.txt", &padded.predict.to_string());
 }
-
-#[test]
-fn the_compiler_knows_nothing_of_the_library_by_name() {
-    let mut names = Vec::new();
-    for (_, text) in dlc_grammar::std_files() {
-        for line in text.lines() {
-            let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-            let kinds = ["layer", "fn", "loss", "metric", "optimizer", "schedule", "init"];
-            if words.next().is_some_and(|kind| kinds.contains(&kind)) {
-                names.extend(words.next().filter(|name| name.len() > 3).map(str::to_string));
-            }
-        }
-    }
-    assert!(names.len() > 20);
-    let src = format!("{}/src", env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![std::path::PathBuf::from(src)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("the sources are there") {
-            let path = entry.expect("readable").path();
-            if path.is_dir() {
-                // Messages and their explanations give examples in the language.
-                if path.file_name().is_some_and(|name| name != "diagnostics") {
-                    folders.push(path);
-                }
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).expect("readable");
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for name in &names {
-                let quoted = format!("\"{name}\"");
-                assert!(!text.contains(&quoted), "{} speaks of {quoted}", path.display());
-            }
-        }
-    }
-}

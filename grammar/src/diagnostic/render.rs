@@ -36,14 +36,10 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
     }
     let mut groups = Vec::new();
     for help in &diagnostic.helps {
-        let shown = help.edit.as_ref().and_then(|edit| Some((edit, patch(edit, sources)?)));
-        match shown {
-            Some((edit, patch)) => {
-                let title = match edit.applicability {
-                    Applicability::Safe => help.text.clone(),
-                    Applicability::Unsafe => format!("{} (unsafe: check what it means)", help.text),
-                };
-                groups.push(Level::HELP.secondary_title(title).element(patch));
+        // Whether an edit can be made unasked is for tools; whoever reads it sees what it does.
+        match help.edit.as_ref().and_then(|edit| patch(edit, sources)) {
+            Some(patch) => {
+                groups.push(Level::HELP.secondary_title(help.text.as_str()).element(patch));
             }
             None => group = group.element(Level::HELP.message(help.text.as_str())),
         }

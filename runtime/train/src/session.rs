@@ -374,6 +374,29 @@ impl Session {
         Ok(results)
     }
 
+    /// Runs another program of the model on examples of a data set, on parameters and states as they are and with the clock of the step to
+    /// come; its results by name. For programs that look into a step.
+    ///
+    /// # Errors
+    /// When the program changes parameters, the data do not fit its inputs, or it does not run.
+    pub fn run_aside(
+        &self,
+        program: &Program,
+        dataset: &Dataset,
+        examples: &[u32],
+    ) -> Result<Vec<(String, Tensor)>, TrainError> {
+        let mut aside = Prepared::new(program, self.memory.layout(), self.gang.threads(), None)?;
+        let Prepared { workspace, inputs, .. } = &mut aside;
+        Binding::new(inputs, dataset)?.fill(inputs, workspace, dataset, examples)?;
+        let memory = Persistent::Shared(&self.memory);
+        aside.run(memory, examples.len(), &self.gang, self.clock(self.step + 1))?;
+        let result = |desc: InputDesc| {
+            let value = aside.output(&desc, examples.len())?;
+            Ok((desc.name, value))
+        };
+        outputs(program).into_iter().map(result).collect()
+    }
+
     fn new_predict(&self) -> Result<Prepared, TrainError> {
         Prepared::new(&self.programs.predict, self.memory.layout(), self.gang.threads(), None)
     }

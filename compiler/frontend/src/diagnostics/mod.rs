@@ -11,6 +11,7 @@ mod numbers;
 mod parallel;
 mod parameters;
 mod results;
+pub mod running;
 mod shapes;
 mod subscripts;
 mod training;
@@ -60,6 +61,7 @@ pub fn explanations() -> Vec<Explanation> {
         training::EXPLANATIONS,
         parallel::EXPLANATIONS,
         limits::EXPLANATIONS,
+        running::EXPLANATIONS,
     ]
     .concat();
     all.sort_by_key(|explanation| explanation.code);
@@ -119,7 +121,7 @@ pub(crate) fn suggest(diagnostic: Diagnostic, span: Span, near: Option<String>) 
     use dlc_grammar::diagnostic::Applicability;
     match near {
         Some(near) => {
-            let text = format!("a name like it is `{near}`");
+            let text = format!("there is a similar name: `{near}`");
             diagnostic.fix(text, span, near, Applicability::Unsafe)
         }
         None => diagnostic,
@@ -147,7 +149,9 @@ mod tests {
             assert!(pair[0].code < pair[1].code, "{} comes twice", pair[1].code);
         }
         for explanation in all {
-            assert!(explanation.code.starts_with("E03"), "{}", explanation.code);
+            let family =
+                ["E03", "E04", "W04"].iter().any(|family| explanation.code.starts_with(family));
+            assert!(family, "{}", explanation.code);
             assert!(explanation.text.contains("Wrong:"), "{}", explanation.code);
             assert!(explanation.text.contains("Right:"), "{}", explanation.code);
         }
@@ -167,10 +171,11 @@ mod tests {
             include_str!("parameters.rs"),
             include_str!("training.rs"),
             include_str!("limits.rs"),
+            include_str!("running.rs"),
         ];
         let known = explanations();
         for source in sources {
-            for (at, _) in source.match_indices("(\"E03") {
+            for (at, _) in source.match_indices("(\"E0") {
                 let code = &source[at + 2..at + 7];
                 assert!(known.iter().any(|one| one.code == code), "{code} has no explanation");
             }

@@ -4,6 +4,7 @@ use super::Elaborator;
 use super::cell::AxisSet;
 use super::tensor::literal;
 use crate::diagnostics;
+use crate::program::IndexUse;
 use crate::value::{Cell, CellRead, Eval, Extent, Number, Reported, Tensor, Term, Value};
 use dlc_abi::ElemType;
 use dlc_grammar::Span;
@@ -397,8 +398,11 @@ impl Elaborator {
             && let Op::Input { name, role: InputRole::Data } = &self.graph.nodes[read.node].op
             && let Some(extent) = extent.dim.as_fixed()
         {
-            let known = self.index_extents.entry(name.clone()).or_insert(extent);
-            *known = extent.min(*known);
+            let new = IndexUse { extent, span: self.users_span() };
+            let known = self.index_uses.entry(name.clone()).or_insert(new);
+            if extent < known.extent {
+                *known = new;
+            }
         }
     }
 

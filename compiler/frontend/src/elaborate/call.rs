@@ -386,6 +386,9 @@ impl Elaborator {
             .filter(|(name, _)| crate::glob::matches(&pattern.text, name))
             .map(|(_, param)| param.tensor.clone())
             .collect();
+        if self.params_unknown {
+            return Err(Reported::already());
+        }
         if chosen.is_empty() {
             let names: Vec<String> = self.params.keys().cloned().collect();
             return Err(self.report(diagnostics::pattern_without_match(pattern, &names)));

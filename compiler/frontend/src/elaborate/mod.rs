@@ -40,6 +40,7 @@ pub(crate) use shape::Role;
 
 use crate::declarations::Declarations;
 use crate::diagnostics;
+use crate::program::IndexUse;
 use crate::value::{Eval, Extent, Reported, Tensor, Value};
 use dlc_abi::ElemType;
 use dlc_grammar::{Diagnostic, Span};
@@ -123,6 +124,8 @@ pub(crate) struct Elaborator {
     pub axes: Vec<AxisInfo>,
     /// Parameters in order of declaration.
     pub params: IndexMap<String, ParamLeaf>,
+    /// Whether the model has parameters that are not among these, so that nothing is said about names that are missing.
+    pub params_unknown: bool,
     /// State in order of declaration.
     pub states: IndexMap<String, StateLeaf>,
     /// What `penalty` adds to the loss.
@@ -140,8 +143,8 @@ pub(crate) struct Elaborator {
     pub counts: IndexMap<NodeId, NodeId>,
     /// Lists that the loops we are in yield, innermost last.
     pub yields: Vec<IndexMap<String, Vec<Value>>>,
-    /// Extents along which data leaves are used as indices.
-    pub index_extents: IndexMap<String, i64>,
+    /// How data leaves are used as indices.
+    pub index_uses: IndexMap<String, IndexUse>,
     /// Numbers of the random draws made.
     pub draws: std::collections::BTreeSet<u32>,
     /// The name of the value being drawn.
@@ -176,6 +179,7 @@ impl Elaborator {
             levels: vec![NameLevel::default()],
             axes: Vec::new(),
             params: IndexMap::new(),
+            params_unknown: false,
             states: IndexMap::new(),
             penalties: Vec::new(),
             applied: Vec::new(),
@@ -185,7 +189,7 @@ impl Elaborator {
             total_prefix: String::new(),
             counts: IndexMap::new(),
             yields: Vec::new(),
-            index_extents: IndexMap::new(),
+            index_uses: IndexMap::new(),
             draws: Default::default(),
             draw_name: String::new(),
             updated: String::new(),
@@ -246,8 +250,17 @@ impl Elaborator {
 
     /// A builder for nodes that come from the text being evaluated.
     pub(crate) fn build(&mut self) -> GraphBuilder<'_> {
-        let origin = Origin { name: self.origin.to_string(), span: Some(self.span) };
+        let origin = Origin { name: self.origin.to_string(), span: Some(self.users_span()) };
         self.graph.build(self.stage, origin)
+    }
+
+    /// The text of the user that is being evaluated: within the library that of its use.
+    pub(crate) fn users_span(&self) -> Span {
+        if !self.decls.is_std(self.span.file) {
+            return self.span;
+        }
+        let user = self.frames.iter().rev().find(|frame| !self.decls.is_std(frame.call.file));
+        user.map_or(self.span, |frame| frame.call)
     }
 
     /// Element type of a node.

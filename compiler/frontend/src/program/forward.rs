@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// What a model's text leaves behind, besides the graph.
 pub(super) struct Forward {
-    /// Its data inputs.
-    pub inputs: Vec<(String, Tensor)>,
+    /// Its data inputs, and where they are declared.
+    pub inputs: Vec<(String, Tensor, Span)>,
     /// Its results.
     pub results: Vec<(String, Tensor)>,
     /// The sizes that its signature names.
@@ -45,16 +45,7 @@ impl Elaborator {
     }
 
     fn run_model(&mut self, decl: &Arc<ast::Decl>, span: Span) -> Eval<Forward> {
-        let inputs = self.data_inputs(&decl.formals)?;
-        let given = inputs
-            .iter()
-            .map(|(name, tensor, span)| Given {
-                name: Some(name.clone()),
-                value: Value::Tensor(tensor.clone()),
-                span: *span,
-            })
-            .collect();
-        self.bind_formals(decl, given, span)?;
+        let inputs = self.bind_inputs(decl)?;
         let sizes = self.sizes();
         let value = self.run_body(decl)?;
         let value = self.results(decl, value, span)?;
@@ -70,8 +61,25 @@ impl Elaborator {
             let tensor = self.as_tensor_or_scalar(value, "a result", span)?;
             results.push((name, tensor));
         }
-        let inputs = inputs.into_iter().map(|(name, tensor, _)| (name, tensor)).collect();
         Ok(Forward { inputs, results, sizes })
+    }
+
+    /// Leaves for a model's inputs, with its formals bound to them.
+    pub(super) fn bind_inputs(
+        &mut self,
+        decl: &Arc<ast::Decl>,
+    ) -> Eval<Vec<(String, Tensor, Span)>> {
+        let inputs = self.data_inputs(&decl.formals)?;
+        let given = inputs
+            .iter()
+            .map(|(name, tensor, span)| Given {
+                name: Some(name.clone()),
+                value: Value::Tensor(tensor.clone()),
+                span: *span,
+            })
+            .collect();
+        self.bind_formals(decl, given, decl.name.span)?;
+        Ok(inputs)
     }
 
     /// The sizes that are known by name, such as the batch.

@@ -1,5 +1,6 @@
 //! The programs of a model: what is compiled for prediction, training, evaluation and first values.
 
+mod apart;
 mod forward;
 mod init;
 mod losses;
@@ -61,8 +62,19 @@ pub struct DataInput {
     pub shape: Vec<Dim>,
     /// Whether it is given for training only, such as a label.
     pub train_only: bool,
-    /// Where its elements serve as indices: the values lie in `0..index_extent`. For a label the number of classes.
-    pub index_extent: Option<i64>,
+    /// Where it is declared.
+    pub span: Span,
+    /// Where its elements serve as indices; for a label the number of classes.
+    pub index: Option<IndexUse>,
+}
+
+/// A use of an input's elements as indices along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexUse {
+    /// The values lie in `0..extent`; where there are several uses, along the shortest axis.
+    pub extent: i64,
+    /// The user's text that does it.
+    pub span: Span,
 }
 
 /// A parameter.
@@ -306,12 +318,13 @@ fn predicted(
     let inputs = forward
         .inputs
         .iter()
-        .map(|(name, tensor)| DataInput {
+        .map(|(name, tensor, span)| DataInput {
             name: name.clone(),
             elem: graph.nodes[tensor.node].elem,
             shape: tensor.dims(),
             train_only: false,
-            index_extent: predictor.index_extents.get(name).copied(),
+            span: *span,
+            index: predictor.index_uses.get(name).copied(),
         })
         .collect();
     let mut results = Vec::new();
@@ -372,27 +385,29 @@ fn predicted(
 impl ModelProgram {
     /// Takes over what training adds.
     fn add_training(&mut self, trained: train::Trained) {
-        for (name, tensor) in &trained.inputs {
+        for (name, tensor, span) in &trained.inputs {
             self.inputs.push(DataInput {
                 name: name.clone(),
                 elem: trained.forward.graph.nodes[tensor.node].elem,
                 shape: tensor.dims(),
                 train_only: true,
-                index_extent: None,
+                span: *span,
+                index: None,
             });
         }
         for input in &mut self.inputs {
-            if let Some(&extent) = trained.index_extents.get(&input.name) {
-                input.index_extent =
-                    Some(input.index_extent.map_or(extent, |known| known.min(extent)));
+            if let Some(&found) = trained.index_uses.get(&input.name)
+                && input.index.is_none_or(|known| found.extent < known.extent)
+            {
+                input.index = Some(found);
             }
         }
         for param in &mut self.params {
             param.frozen = trained.frozen.contains(&param.name);
         }
-        let label =
-            self.inputs.iter().find(|input| input.train_only && input.index_extent.is_some());
-        self.settings.classes = label.and_then(|label| label.index_extent);
+        let labels = self.inputs.iter().filter(|input| input.train_only);
+        self.settings.classes =
+            labels.filter_map(|label| label.index).map(|used| used.extent).next();
         self.metrics = trained.metrics;
         self.eval = trained.eval;
         self.finish = trained.finish;

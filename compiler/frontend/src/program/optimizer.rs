@@ -21,7 +21,7 @@ const LEARNING_RATE: &str = "lr";
 
 /// One optimizer of a chain, with the text of its arguments.
 #[derive(Clone)]
-struct Link<'a> {
+pub(super) struct Link<'a> {
     decl: DeclRef,
     args: &'a [ast::Arg],
     span: Span,
@@ -30,7 +30,7 @@ struct Link<'a> {
 }
 
 /// The update of some parameters.
-struct Rule<'a> {
+pub(super) struct Rule<'a> {
     chain: Vec<Link<'a>>,
     /// Patterns; empty for all.
     on: &'a [ast::StrLit],
@@ -216,7 +216,7 @@ impl Elaborator {
     }
 
     /// The factor of the learning rate in this step.
-    fn schedule(&mut self, train: &ast::Train, turn: &Turn) -> Eval<Option<Value>> {
+    pub(super) fn schedule(&mut self, train: &ast::Train, turn: &Turn) -> Eval<Option<Value>> {
         let Some(setting) = turn.settings(train, SettingKey::Schedule).next() else {
             return Ok(None);
         };
@@ -272,7 +272,7 @@ impl Elaborator {
         Err(self.report(diagnostics::setting_form(setting.key, setting.key_span)))
     }
 
-    fn rule<'a>(&mut self, setting: &'a Setting) -> Eval<Rule<'a>> {
+    pub(super) fn rule<'a>(&mut self, setting: &'a Setting) -> Eval<Rule<'a>> {
         let mut chain = Vec::new();
         if let SettingValue::Expr(expr) = &setting.value
             && let ExprKind::Pipe(first, stages) = &expr.unparen().kind
@@ -292,6 +292,18 @@ impl Elaborator {
             chain.push(self.link(setting, &callee, args, span)?);
         }
         Ok(Rule { chain, on: &setting.on })
+    }
+
+    /// Evaluates the arguments of a rule's optimizers, where there are no parameters to run their text on.
+    pub(super) fn arguments_of(&mut self, rule: &Rule<'_>) -> Eval<()> {
+        for link in &rule.chain {
+            let given = self.collect_args(&link.decl.decl, &[], None, link.args)?;
+            self.frames.push(Frame::new(Some(link.decl.clone()), link.span));
+            let outcome = self.bind_formals(&link.decl.decl, given, link.span);
+            self.frames.pop();
+            outcome?;
+        }
+        Ok(())
     }
 
     fn link<'a>(

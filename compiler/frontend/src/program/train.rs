@@ -2,7 +2,7 @@
 
 use super::parallel::{self, PipelineSettings, TensorSettings};
 use super::turns::{Turn, settings_in};
-use super::{MetricInfo, NamedTensor, Objective, TrainForward, forward};
+use super::{IndexUse, MetricInfo, NamedTensor, Objective, TrainForward, apart, forward};
 use crate::declarations::{DeclRef, Declarations};
 use crate::diagnostics;
 use crate::elaborate::{Binding, Elaborator, Frame, TotalMode};
@@ -73,21 +73,21 @@ pub(super) struct Trained {
     pub forward: TrainForward,
     pub eval: Graph,
     pub finish: Graph,
-    pub inputs: Vec<(String, Tensor)>,
+    pub inputs: Vec<(String, Tensor, Span)>,
     pub metrics: Vec<MetricInfo>,
     pub frozen: Vec<String>,
-    pub index_extents: IndexMap<String, i64>,
+    pub index_uses: IndexMap<String, IndexUse>,
     pub plan: TrainPlan,
 }
 
 /// What the block's losses and metrics leave behind.
-struct Pass {
-    elaborator: Elaborator,
-    inputs: Vec<(String, Tensor)>,
+pub(super) struct Pass {
+    pub elaborator: Elaborator,
+    inputs: Vec<(String, Tensor, Span)>,
     /// The loss that is shown, and those that are made smaller, one for each turn.
     losses: Option<(Tensor, Vec<Tensor>)>,
     /// Names that the block's text may use.
-    names: Vec<(String, Binding)>,
+    pub names: Vec<(String, Binding)>,
 }
 
 /// Elaborates the graphs of training.
@@ -146,7 +146,7 @@ pub(super) fn elaborate(
         inputs,
         metrics,
         frozen,
-        index_extents: elaborator.index_extents,
+        index_uses: elaborator.index_uses,
         plan: TrainPlan { train: Arc::clone(train), names: known, settings, turns },
     };
     (diagnostics, Some(trained))
@@ -172,15 +172,38 @@ fn pass(
     training: bool,
 ) -> (Vec<Diagnostic>, Option<Pass>) {
     let (mut elaborator, forward) = forward::elaborate(decls, model, graph, training);
-    let Some(forward) = forward else { return (elaborator.diagnostics, None) };
+    match forward {
+        Some(forward) => read_block(elaborator, &forward, &[], model, train),
+        None => {
+            if training && !elaborator.exhausted {
+                elaborator.diagnostics.extend(apart::check(decls, model, train));
+            }
+            (elaborator.diagnostics, None)
+        }
+    }
+}
+
+/// The block's losses and metrics on what a model's text left behind. Of results that are `unknown` nothing is said.
+pub(super) fn read_block(
+    mut elaborator: Elaborator,
+    forward: &forward::Forward,
+    unknown: &[String],
+    model: &DeclRef,
+    train: &ast::Train,
+) -> (Vec<Diagnostic>, Option<Pass>) {
     elaborator.frames.push(Frame::new(None, train.name.span));
     for (name, binding) in &forward.sizes {
         elaborator.frame_mut().bind(name, binding.clone());
     }
     let inputs = elaborator.data_inputs(&train.formals);
-    let named = forward.inputs.iter().chain(&forward.results);
-    for (name, tensor) in named {
+    let of_inputs = forward.inputs.iter().map(|(name, tensor, _)| (name, tensor));
+    for (name, tensor) in
+        of_inputs.chain(forward.results.iter().map(|(name, tensor)| (name, tensor)))
+    {
         elaborator.bind(name, Value::Tensor(tensor.clone()), Some(model.decl.name.span));
+    }
+    for name in unknown {
+        elaborator.bind(name, Value::Bad, None);
     }
     let outcome = inputs.map(|inputs| {
         for (name, tensor, span) in &inputs {
@@ -203,7 +226,6 @@ fn pass(
     match outcome {
         Err(_) => (elaborator.diagnostics, None),
         Ok((inputs, losses)) => {
-            let inputs = inputs.into_iter().map(|(name, tensor, _)| (name, tensor)).collect();
             let losses = losses.ok();
             // Metrics come before the loss in the text of the block as well as in the graph; `loss` leads the results.
             order_results(&mut elaborator.graph);
@@ -222,7 +244,7 @@ pub(super) fn settings_of(train: &ast::Train) -> impl Iterator<Item = &Setting> 
 }
 
 /// The frame of the block's text.
-fn frame_of(train: &ast::Train, names: &[(String, Binding)]) -> Frame {
+pub(super) fn frame_of(train: &ast::Train, names: &[(String, Binding)]) -> Frame {
     let mut frame = Frame::new(None, train.name.span);
     for (name, binding) in names {
         frame.bind(name, binding.clone());
@@ -291,7 +313,7 @@ impl Elaborator {
 }
 
 /// The block's numbers.
-fn settings(
+pub(super) fn settings(
     elaborator: &mut Elaborator,
     train: &ast::Train,
     names: &[(String, Binding)],

@@ -3,9 +3,10 @@
 
 use dlc_frontend::{ElaborateOptions, ModelProgram, load};
 use dlc_grammar::diagnostic::render_terminal;
-use dlc_grammar::{Diagnostic, Sources, parse};
+use dlc_grammar::{Diagnostic, FileId, Sources, ast, parse};
 use dlc_ir::graph::{Data, Graph, Outputs, Tensor, interpret};
 use indexmap::IndexMap;
+use std::sync::OnceLock;
 
 /// Parses and elaborates a text; diagnostics of both.
 pub fn elaborate(
@@ -32,11 +33,12 @@ pub fn elaborate_files(
         library.push(parsed.file);
     }
     let std = sources.add_std();
-    for id in std {
-        let text = &sources.get(id).expect("just added").text;
-        let parsed = parse(id, text);
-        assert!(parsed.is_ok(), "the standard library parses: {:?}", parsed.diagnostics);
-        library.push(parsed.file);
+    if used.is_empty() {
+        // Its files have the same numbers each time, so they are read once.
+        static LIBRARY: OnceLock<Vec<ast::File>> = OnceLock::new();
+        library.extend_from_slice(LIBRARY.get_or_init(|| read_library(&sources, &std)));
+    } else {
+        library.extend(read_library(&sources, &std));
     }
     let parsed = parse(main, text);
     diagnostics.extend(parsed.diagnostics);
@@ -46,6 +48,15 @@ pub fn elaborate_files(
     let (program, more) = frontend.elaborate(&options);
     diagnostics.extend(more);
     (program, diagnostics, sources)
+}
+
+fn read_library(sources: &Sources, files: &[FileId]) -> Vec<ast::File> {
+    let read = |&id: &FileId| {
+        let parsed = parse(id, &sources.get(id).expect("just added").text);
+        assert!(parsed.is_ok(), "the standard library parses: {:?}", parsed.diagnostics);
+        parsed.file
+    };
+    files.iter().map(read).collect()
 }
 
 /// A program without any diagnostic.
