@@ -251,10 +251,9 @@ fn predictions_go_from_file_to_file() {
         "o.npy",
     ]);
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(
-        stderr(&output),
-        "error: input `image` is f32[batch, 8, 8, 1], but f32[75, 4, 8, 1] was given\n"
-    );
+    let told =
+        "error[E0402]: input `image` is f32[batch, 8, 8, 1], but f32[75, 4, 8, 1] was given\n";
+    assert!(stderr(&output).starts_with(told), "{}", stderr(&output));
 }
 
 #[test]
@@ -589,7 +588,7 @@ fn a_loss_that_is_no_number_is_traced() {
     fs::write(folder.path("wild.dl"), wild).unwrap();
     let cases = [
         ("log.dl", 1, "loss      = -mean(log(logits))", "`log`, ln x, gives NaN in"),
-        ("wild.dl", 3, "optimizer", "has become infinite"),
+        ("wild.dl", 2, "logits = image", "a sum has become infinite"),
     ];
     for (file, step, line, label) in cases {
         let output = folder.run(&["train", file, "--data", "digits", "--steps", "5"]);

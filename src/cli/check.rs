@@ -3,7 +3,7 @@
 use anyhow::Context;
 use dlc_driver::model::{Loaded, load};
 use dlc_frontend::ElaborateOptions;
-use dlc_grammar::{Diagnostic, render_concise, render_json};
+use dlc_grammar::{Diagnostic, Severity, render_concise, render_json};
 use std::path::PathBuf;
 
 use super::{Outcome, WRONG_INPUT, output, wrong_input};
@@ -19,6 +19,12 @@ pub(super) struct Args {
     /// Findings as a JSON list
     #[arg(long)]
     json: bool,
+    /// Leave out warnings of this code, or all `warnings`
+    #[arg(long, value_name = "CODE")]
+    allow: Vec<String>,
+    /// Make warnings of this code, or all `warnings`, errors
+    #[arg(long, value_name = "CODE")]
+    deny: Vec<String>,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -30,10 +36,21 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     if !diagnostics.iter().any(Diagnostic::is_error) {
         // A file of layers alone is fine; each of several models is checked.
         for model in front_end.models() {
-            let (_, more) = front_end.elaborate(&ElaborateOptions { model: Some(model) });
+            let (_, more) =
+                front_end.elaborate(&ElaborateOptions { model: Some(model), lint: true });
             diagnostics.extend(more);
         }
         dlc_grammar::diagnostic::sort_and_dedup(&mut diagnostics);
+    }
+    let is_among = |codes: &[String], found: &Diagnostic| {
+        let named = |code: &String| code == "warnings" || code.eq_ignore_ascii_case(found.code.0);
+        !found.is_error() && codes.iter().any(named)
+    };
+    diagnostics.retain(|found| !is_among(&args.allow, found));
+    for found in &mut diagnostics {
+        if is_among(&args.deny, found) {
+            found.severity = Severity::Error;
+        }
     }
     if args.json {
         output::line(render_json(&diagnostics, &sources))?;

@@ -9,6 +9,7 @@ mod compile;
 mod doctor;
 mod dump;
 mod eval;
+mod explain;
 mod fmt;
 mod predict;
 mod summary;
@@ -50,6 +51,7 @@ enum Command {
     Dump(dump::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Explain(explain::Args),
 }
 
 /// How a command ended that did not fail.
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Dump(args) => dump::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Explain(args) => explain::run(args),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -90,7 +90,7 @@ impl RunArgs {
     pub fn compile_options(&self) -> anyhow::Result<CompileOptions> {
         let Options { batch, target, class, verify, .. } = self.options(0)?;
         let batch = (batch > 0).then_some(batch);
-        Ok(CompileOptions { batch, target, class, verify, part: None })
+        Ok(CompileOptions { batch, target, class, verify, rank: None })
     }
 
     /// The target, which this machine must run.

@@ -204,9 +204,9 @@ pub fn elaborate_text(
     model: Option<&str>,
 ) -> Result<Elaborated, Failure> {
     let start = Instant::now();
-    let options = ElaborateOptions { model: model.map(str::to_owned) };
+    let options = ElaborateOptions { model: model.map(str::to_owned), lint: true };
     let mut elaborated = elaborate(load_with(name, text, folder, Library::Used), &options);
-    if elaborated.program.is_none() || !elaborated.diagnostics.is_empty() {
+    if elaborated.program.is_none() || elaborated.diagnostics.iter().any(Diagnostic::is_error) {
         // Whoever is told of a wrong name is shown the nearest of all names.
         elaborated = elaborate(load(name, text, folder), &options);
     }

@@ -39,6 +39,8 @@ pub(crate) struct Declarations {
     std_files: Vec<FileId>,
     /// The file that was asked for.
     pub main_file: FileId,
+    /// Its text.
+    pub main_text: String,
 }
 
 impl Declarations {
@@ -52,6 +54,10 @@ impl Declarations {
         let mut table = Declarations {
             std_files: sources.iter().filter(|(_, file)| file.std).map(|(id, _)| id).collect(),
             main_file: main.span.file,
+            main_text: sources
+                .get(main.span.file)
+                .map(|file| file.text.clone())
+                .unwrap_or_default(),
             ..Default::default()
         };
         let files: Vec<&ast::File> = std::iter::once(main).chain(library).collect();
@@ -166,6 +172,11 @@ impl Declarations {
     pub(crate) fn names(&self, std: bool) -> impl Iterator<Item = &str> {
         let of_user = self.user.keys().filter(move |_| !std);
         of_user.chain(self.std.keys()).map(String::as_str)
+    }
+
+    /// What the file that was asked for declares.
+    pub(crate) fn of_main(&self) -> impl Iterator<Item = &DeclRef> {
+        self.user.values().filter(|decl| decl.decl.name.span.file == self.main_file)
     }
 
     /// The user's models in the order of the text.

@@ -12,6 +12,7 @@ mod declarations;
 mod diagnostics;
 mod elaborate;
 mod glob;
+mod lint;
 mod program;
 mod value;
 

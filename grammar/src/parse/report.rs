@@ -205,8 +205,7 @@ impl Lower<'_> {
         }
         let open = before.rfind('(')?;
         let word = before[..open].trim_end();
-        let start =
-            word.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        let start = word.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();
         let reducer = Reducer::ALL.iter().find(|reducer| reducer.word() == &word[start..])?;
         let brackets = Span::new(self.file, open, before.len());
         let indices = &before[open + 1..before.len() - 1];
@@ -339,6 +338,16 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_of_several_bytes_may_stand_before_round_brackets() {
+        for text in
+            ["fn f(k) = é(k) x\n", "fn f(k) = k * \u{feff}(k - 1) dd\n", "fn f(k) = ésum(k) x\n"]
+        {
+            let parsed = crate::parse(crate::FileId(0), text);
+            assert!(!parsed.diagnostics.is_empty(), "{text}");
+        }
+    }
 
     #[test]
     fn the_nearest_word_is_near() {

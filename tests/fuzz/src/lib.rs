@@ -1,7 +1,7 @@
 //! What a text is put through: a law that does not hold is a panic, which the fuzzer reports with the text.
 #![forbid(unsafe_code)]
 
-use dlc_frontend::{ElaborateOptions, Frontend, ModelProgram};
+use dlc_frontend::{ElaborateOptions, ModelProgram};
 use dlc_grammar::{
     Diagnostic, Sources, ast, format, parse, render_concise, render_json, render_terminal,
 };
@@ -45,18 +45,16 @@ pub fn elaborate(text: &str) {
     let (front_end, mut diagnostics) = dlc_frontend::load(&sources, &parsed.file, library);
     diagnostics.extend(parsed.diagnostics);
     for model in front_end.models() {
-        diagnostics.extend(one_model(&front_end, model));
+        let (program, said) =
+            front_end.elaborate(&ElaborateOptions { model: Some(model), lint: true });
+        diagnostics.extend(said);
+        match program {
+            Some(program) => verify(&program),
+            // What the parser has reported is not said again.
+            None => assert!(!diagnostics.is_empty(), "no program, and nothing is said about it"),
+        }
     }
     show(&diagnostics, &sources);
-}
-
-fn one_model(front_end: &Frontend, model: String) -> Vec<Diagnostic> {
-    let (program, diagnostics) = front_end.elaborate(&ElaborateOptions { model: Some(model) });
-    match program {
-        Some(program) => verify(&program),
-        None => assert!(!diagnostics.is_empty(), "no program, and nothing is said about it"),
-    }
-    diagnostics
 }
 
 fn verify(program: &ModelProgram) {

@@ -6,6 +6,7 @@
 mod arguments;
 mod indices;
 mod limits;
+mod lints;
 mod names;
 mod numbers;
 mod parallel;
@@ -20,6 +21,7 @@ mod types;
 pub(crate) use arguments::*;
 pub(crate) use indices::*;
 pub(crate) use limits::*;
+pub(crate) use lints::*;
 pub(crate) use names::*;
 pub(crate) use numbers::*;
 pub(crate) use parallel::*;
@@ -61,6 +63,7 @@ pub fn explanations() -> Vec<Explanation> {
         training::EXPLANATIONS,
         parallel::EXPLANATIONS,
         limits::EXPLANATIONS,
+        lints::EXPLANATIONS,
         running::EXPLANATIONS,
     ]
     .concat();
@@ -149,8 +152,9 @@ mod tests {
             assert!(pair[0].code < pair[1].code, "{} comes twice", pair[1].code);
         }
         for explanation in all {
-            let family =
-                ["E03", "E04", "W04"].iter().any(|family| explanation.code.starts_with(family));
+            let family = ["E03", "E04", "W03", "W04"]
+                .iter()
+                .any(|family| explanation.code.starts_with(family));
             assert!(family, "{}", explanation.code);
             assert!(explanation.text.contains("Wrong:"), "{}", explanation.code);
             assert!(explanation.text.contains("Right:"), "{}", explanation.code);
@@ -171,11 +175,14 @@ mod tests {
             include_str!("parameters.rs"),
             include_str!("training.rs"),
             include_str!("limits.rs"),
+            include_str!("lints.rs"),
             include_str!("running.rs"),
         ];
         let known = explanations();
         for source in sources {
-            for (at, _) in source.match_indices("(\"E0") {
+            let codes =
+                ["(\"E0", "(\"W0"].into_iter().flat_map(|start| source.match_indices(start));
+            for (at, _) in codes {
                 let code = &source[at + 2..at + 7];
                 assert!(known.iter().any(|one| one.code == code), "{code} has no explanation");
             }

@@ -16,6 +16,12 @@ use dlc_grammar::ast::{
 };
 use std::sync::Arc;
 
+/// The name of a formal that takes numbers before softmax or sigmoid. It is a word of the language like `lr` of optimizers.
+const LOGITS: &str = "logits";
+
+/// The name of a result that holds what softmax or sigmoid gives.
+const PROBABILITY: &str = "probability";
+
 /// Where the value of a formal comes from.
 #[derive(Clone)]
 enum Source<'a> {
@@ -564,8 +570,26 @@ impl Elaborator {
                 self.coerce(value, ty, lengths, &role)?
             }
         };
+        if decl.kind == DeclKind::Loss && formal.name.name == LOGITS {
+            self.check_logits(&value, decl, formal, at, call);
+        }
         self.bind(&formal.name.name, value, Some(at));
         Ok(())
+    }
+
+    /// Warns where probabilities are given for logits: what a function says by the name of its result, or what is known to be between
+    /// 0 and 1 by the operation that made it.
+    fn check_logits(&mut self, value: &Value, decl: &Decl, formal: &Formal, at: Span, call: Span) {
+        let Value::Tensor(tensor) = value else { return };
+        let squashed = matches!(
+            self.graph.nodes[tensor.node].op,
+            dlc_ir::graph::Op::Unary(dlc_ir::graph::UnaryOp::Sigmoid, _)
+        );
+        if squashed || self.probabilities.contains(&tensor.node) {
+            let at = if self.decls.is_std(at.file) { call } else { at };
+            let name = &decl.name.name;
+            self.diagnostics.push(diagnostics::not_logits(name, at, formal.name.span));
+        }
     }
 
     /// `where len(r..) = axes`: the numbers of axes that are stated.
@@ -717,7 +741,12 @@ impl Elaborator {
             };
             let role = Role { what, span: at, declared: result.ty.span };
             match found.and_then(|value| self.coerce(value.first(), &result.ty, &[], &role)) {
-                Ok(value) => fields.push((name, value)),
+                Ok(value) => {
+                    if let (PROBABILITY, Value::Tensor(tensor)) = (name.as_str(), &value) {
+                        self.probabilities.insert(tensor.node);
+                    }
+                    fields.push((name, value));
+                }
                 Err(reported) => failed = Some(reported),
             }
         }

@@ -145,6 +145,8 @@ pub(crate) struct Elaborator {
     pub yields: Vec<IndexMap<String, Vec<Value>>>,
     /// How data leaves are used as indices.
     pub index_uses: IndexMap<String, IndexUse>,
+    /// Nodes that hold probabilities, as the name of a result says.
+    pub probabilities: std::collections::BTreeSet<NodeId>,
     /// Numbers of the random draws made.
     pub draws: std::collections::BTreeSet<u32>,
     /// The name of the value being drawn.
@@ -190,6 +192,7 @@ impl Elaborator {
             counts: IndexMap::new(),
             yields: Vec::new(),
             index_uses: IndexMap::new(),
+            probabilities: Default::default(),
             draws: Default::default(),
             draw_name: String::new(),
             updated: String::new(),
@@ -216,6 +219,12 @@ impl Elaborator {
         }
         self.diagnostics.push(diagnostic);
         Reported::already()
+    }
+
+    /// Warns of something at the user's text that is being evaluated.
+    pub(crate) fn warn(&mut self, warning: impl FnOnce(Span) -> Diagnostic) {
+        let span = self.users_span();
+        self.diagnostics.push(warning(span));
     }
 
     /// Whether an error was reported.

@@ -30,20 +30,24 @@ impl Elaborator {
         body: &Expr,
         span: Span,
     ) -> Eval<Value> {
-        let (value, axes) = self.scoped(|this| {
+        let (value, axes, all) = self.scoped(|this| {
             let mut sought = Vec::new();
             for index in indices {
                 sought.push(this.seek(index, true)?);
             }
             let sought = this.infer(sought, None, body)?;
             let value = this.eval(body)?.first();
-            let axes: Vec<usize> = sought
-                .iter()
-                .flat_map(|index| index.axes.clone().unwrap_or_default())
-                .filter(|&axis| this.axis_dim(axis) != Dim::fixed(1))
-                .collect();
-            Ok::<_, Reported>((value, axes))
+            let all: Vec<usize> =
+                sought.iter().flat_map(|index| index.axes.clone().unwrap_or_default()).collect();
+            let long = |&axis: &usize| this.axis_dim(axis) != Dim::fixed(1);
+            let axes: Vec<usize> = all.iter().copied().filter(long).collect();
+            Ok::<_, Reported>((value, axes, all.len()))
         })?;
+        let chooses = matches!(op, Reducer::Max | Reducer::Min | Reducer::Argmax | Reducer::Argmin);
+        if chooses && all > 0 && axes.is_empty() {
+            self.span = span;
+            self.warn(|at| diagnostics::of_one_element(op, at));
+        }
         if matches!(value, Value::Skip) {
             return Err(self.report(diagnostics::skip_outside(span)));
         }

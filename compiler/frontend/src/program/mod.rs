@@ -18,6 +18,7 @@ pub use train::TrainSettings;
 use crate::declarations::{DeclRef, Declarations, nearest};
 use crate::diagnostics;
 use crate::elaborate::{Elaborator, FirstValue, ParamLeaf};
+use crate::lint;
 use dlc_abi::ElemType;
 use dlc_grammar::ast::{self, DeclKind};
 use dlc_grammar::diagnostic::sort_and_dedup;
@@ -38,6 +39,8 @@ pub struct Frontend {
 pub struct ElaborateOptions {
     /// The model; may be left out where the file declares one only.
     pub model: Option<String>,
+    /// Whether to warn of what is right and likely not meant, where there are no errors.
+    pub lint: bool,
 }
 
 /// A tensor that goes in or out by name.
@@ -197,8 +200,13 @@ impl Frontend {
         let program = self
             .choose(options, &mut diagnostics)
             .and_then(|model| build(&self.decls, &model, &mut diagnostics));
-        sort_and_dedup(&mut diagnostics);
         let failed = diagnostics.iter().any(Diagnostic::is_error);
+        if failed || !options.lint {
+            diagnostics.retain(Diagnostic::is_error);
+        } else {
+            diagnostics.extend(lint::unused(&self.decls));
+        }
+        sort_and_dedup(&mut diagnostics);
         (program.filter(|_| !failed), diagnostics)
     }
 
@@ -467,8 +475,8 @@ impl ModelProgram {
         let params = forward.objectives.iter().flat_map(|objective| &objective.params);
         let grads: Vec<NodeId> = params.map(|(_, node)| *node).collect();
         match optimizer::apply(&self.decls, plan, &self.leaves, &mut graph, &grads) {
-            Ok(states) => {
-                for (name, state) in states {
+            Ok(applied) => {
+                for (name, state) in applied.states {
                     self.states.push(StateInfo {
                         name: name.clone(),
                         elem: graph.nodes[state.leaf.node].elem,
@@ -477,7 +485,7 @@ impl ModelProgram {
                     });
                     self.state_firsts.insert(name, state.first);
                 }
-                Vec::new()
+                applied.warnings
             }
             Err(diagnostics) => diagnostics,
         }

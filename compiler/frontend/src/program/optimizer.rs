@@ -61,14 +61,21 @@ pub(crate) struct Across {
     term: Option<NodeId>,
 }
 
-/// Appends all updates to a graph; returns the state that the optimizers keep.
+/// What updates leave behind besides the graph.
+pub(super) struct Applied {
+    /// The state that the optimizers keep.
+    pub states: IndexMap<String, StateLeaf>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Appends all updates to a graph.
 pub(super) fn apply(
     decls: &Arc<Declarations>,
     plan: &TrainPlan,
     leaves: &IndexMap<String, ParamLeaf>,
     graph: &mut Graph,
     grads: &[NodeId],
-) -> Result<IndexMap<String, StateLeaf>, Vec<Diagnostic>> {
+) -> Result<Applied, Vec<Diagnostic>> {
     let mut elaborator = Elaborator::new(Arc::clone(decls), graph.name.clone(), true);
     std::mem::swap(&mut elaborator.graph, graph);
     elaborator.stage = Stage::Update;
@@ -88,7 +95,9 @@ pub(super) fn apply(
     let _ = elaborator.updates(plan, grads);
     elaborator.frames.pop();
     std::mem::swap(&mut elaborator.graph, graph);
-    if elaborator.failed() { Err(elaborator.diagnostics) } else { Ok(elaborator.states) }
+    let failed = elaborator.failed();
+    let Elaborator { diagnostics, states, .. } = elaborator;
+    if failed { Err(diagnostics) } else { Ok(Applied { states, warnings: diagnostics }) }
 }
 
 impl Elaborator {
@@ -469,6 +478,11 @@ impl Elaborator {
                 self.binary(BinaryOp::Mul, binding.value, factor.clone(), link.span)?
             }
         };
+        if let Value::Number(number) = &rate
+            && number.as_f64() == Some(0.0)
+        {
+            self.diagnostics.push(diagnostics::rate_of_zero(link.span));
+        }
         link.rate = Some(rate.clone());
         self.bind(LEARNING_RATE, rate, binding.from);
         Ok(())

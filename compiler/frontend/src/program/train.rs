@@ -138,6 +138,7 @@ pub(super) fn elaborate(
         .zip(&losses)
         .map(|(turn, loss)| Objective { loss: loss.node, params: leaves(&turn.params) })
         .collect();
+    diagnostics.extend(without_loss(&elaborator, train, &turns, &losses));
     let known = names.into_iter().filter(|(_, binding)| is_constant(&binding.value)).collect();
     let trained = Trained {
         forward: TrainForward { graph: elaborator.graph, loss: loss.node, params, objectives },
@@ -150,6 +151,32 @@ pub(super) fn elaborate(
         plan: TrainPlan { train: Arc::clone(train), names: known, settings, turns },
     };
     (diagnostics, Some(trained))
+}
+
+/// Warnings about parameters that no loss of their turn depends on.
+fn without_loss(
+    elaborator: &Elaborator,
+    train: &ast::Train,
+    turns: &[Turn],
+    losses: &[Tensor],
+) -> Vec<Diagnostic> {
+    let mut warnings = Vec::new();
+    for (turn, loss) in turns.iter().zip(losses) {
+        let mut reached = std::collections::BTreeSet::new();
+        let mut open = vec![loss.node];
+        while let Some(node) = open.pop() {
+            if reached.insert(node) {
+                open.extend(elaborator.graph.nodes[node].op.operands());
+            }
+        }
+        for name in &turn.params {
+            let leaf = &elaborator.params[name];
+            if !reached.contains(&leaf.tensor.node) {
+                warnings.push(diagnostics::without_loss(name, train.name.span, leaf.span));
+            }
+        }
+    }
+    warnings
 }
 
 /// Whether a value needs no graph.

@@ -32,22 +32,40 @@ pub fn elaborate_files(
         diagnostics.extend(parsed.diagnostics);
         library.push(parsed.file);
     }
-    let std = sources.add_std();
-    if used.is_empty() {
-        // Its files have the same numbers each time, so they are read once.
-        static LIBRARY: OnceLock<Vec<ast::File>> = OnceLock::new();
-        library.extend_from_slice(LIBRARY.get_or_init(|| read_library(&sources, &std)));
-    } else {
-        library.extend(read_library(&sources, &std));
-    }
+    library.extend(add_library(&mut sources));
     let parsed = parse(main, text);
     diagnostics.extend(parsed.diagnostics);
     let (frontend, more) = load(&sources, &parsed.file, &library);
     diagnostics.extend(more);
-    let options = ElaborateOptions { model: model.map(str::to_string) };
+    let options = ElaborateOptions { model: model.map(str::to_string), lint: false };
     let (program, more) = frontend.elaborate(&options);
     diagnostics.extend(more);
     (program, diagnostics, sources)
+}
+
+/// Parses and elaborates a right text with all that it is warned of.
+pub fn lint(text: &str) -> (Option<ModelProgram>, Vec<Diagnostic>, Sources) {
+    let mut sources = Sources::new();
+    let main = sources.add("main.dl", text);
+    let library = add_library(&mut sources);
+    let parsed = parse(main, text);
+    let (frontend, mut diagnostics) = load(&sources, &parsed.file, &library);
+    diagnostics.extend(parsed.diagnostics);
+    let (program, more) = frontend.elaborate(&ElaborateOptions { model: None, lint: true });
+    diagnostics.extend(more);
+    (program, diagnostics, sources)
+}
+
+/// The standard library behind the files that are there. Behind one file its files have the same numbers each time, so they are read
+/// once.
+fn add_library(sources: &mut Sources) -> Vec<ast::File> {
+    static BEHIND_ONE: OnceLock<Vec<ast::File>> = OnceLock::new();
+    let files = sources.add_std();
+    let read_all = || read_library(sources, &files);
+    match files.first() {
+        Some(FileId(1)) => BEHIND_ONE.get_or_init(read_all).clone(),
+        _ => read_all(),
+    }
 }
 
 fn read_library(sources: &Sources, files: &[FileId]) -> Vec<ast::File> {
