@@ -14,7 +14,7 @@ pub struct Entry {
     pub model: &'static str,
     pub batch: usize,
     pub steps: usize,
-    image: &'static [usize],
+    pub image: &'static [usize],
 }
 
 /// From which all random numbers of the table follow.
