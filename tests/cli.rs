@@ -202,7 +202,9 @@ fn a_model_in_stages_leaves_the_files_of_one_process() {
     let odd = folder.run(&["dump", "spread.dl", "--stage", "frozen", "--ranks", "3"]);
     assert_eq!(odd.status.code(), Some(2));
     assert!(
-        stderr(&odd).contains("3 ranks cannot be shared out to the 2 stages"),
+        stderr(&odd).contains(
+            "3 ranks cannot be shared out to replicas of the model, each of which takes 2"
+        ),
         "{}",
         stderr(&odd)
     );
