@@ -37,7 +37,7 @@ static ALLOCATOR: Counting = Counting;
 
 const TEXT: &str = "
 model net(image: f32[batch, 8, 8, 1]) -> logits: f32[batch, 10] {
-    logits = image |> flatten |> dense(16) |> relu |> dense(10)
+    logits = image |> reshape((8, 8)) |> lstm(12) |> flatten |> dense(16) |> relu |> dense(10)
 }
 train net(label: i32[batch]) {
     loss = softmax_cross_entropy(logits, label)

@@ -117,8 +117,8 @@ fn sources(folder: PathBuf) -> Vec<PathBuf> {
 #[test]
 fn the_compiler_knows_nothing_of_the_library_by_name() {
     let mut names = library_names();
-    // Graph IR has an operation of this name, which changes a shape as the library's function does.
-    names.retain(|name| name != "reshape");
+    // Graph IR has an operation that changes a shape as the library's function does, and the text of tile IR a word for the rows of a tile.
+    names.retain(|name| name != "reshape" && name != "rows");
     for known in ["dense", "mse", "adam", "accuracy", "cosine", "glorot_uniform", "relu"] {
         assert!(names.iter().any(|name| name == known), "`{known}` was not found in the library");
     }

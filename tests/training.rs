@@ -410,3 +410,73 @@ fn wrong_text_is_an_error_with_a_place() {
     assert_eq!(diagnostics.len(), 1);
     assert!(error.to_string().contains("<text>:1:"), "{error}");
 }
+
+/// The class is the first symbol, which the state must carry through all the others.
+const MEMORY: &str = "
+model net(ids: i32[batch, 7]) -> logits: f32[batch, 3] {
+    let x = ids |> embedding(5, 8)
+    let zx = x |> dense(24)
+    param wh: f32[24, 24] ~ glorot_uniform
+    scan t in 7 carry h: f32[batch, 24] = 0 {
+        h = tanh(zx[:, t, :] + h @ wh)
+    }
+    logits = h |> dense(3)
+}
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    metric accuracy(logits, label)
+    optimizer = adam(lr = 0.02)
+}
+";
+
+#[test]
+fn a_loop_learns_to_remember_with_the_same_bits_on_any_number_of_threads() {
+    let n = 240;
+    let random = numbers(7 * n, 11);
+    let ids: Vec<i32> = random.iter().map(|x| ((x + 1.0) * 2.5) as i32).collect();
+    let label: Vec<i32> = ids.chunks_exact(7).map(|ids| ids[0] % 3).collect();
+    let trained = |threads: usize| {
+        let mut net = net(MEMORY, &options(24, threads));
+        let mut loss = 0.0;
+        for step in 0..250 {
+            let at = step % 10 * 24;
+            let x = Array2::from_shape_vec((24, 7), ids[at * 7..(at + 24) * 7].to_vec()).unwrap();
+            let y = Array1::from_vec(label[at..at + 24].to_vec());
+            let inputs = [("ids", x.view().into()), ("label", y.view().into())];
+            loss = net.train_step(&inputs).unwrap();
+        }
+        (weights(&net), loss)
+    };
+    let (one, loss) = trained(1);
+    assert!(loss < 0.1, "{loss}");
+    for threads in [2, 3] {
+        assert!(trained(threads).0 == one, "{threads} threads");
+    }
+}
+
+/// The slope of a net at its inputs is to become 1: a derivative of a derivative.
+const SLOPE: &str = "
+layer critic_net(x) { let s = x |> dense(8) |> tanh |> dense(1); s[:, 0] }
+model net(x: f32[batch, 3]) -> slope: f32[batch] {
+    shared critic = critic_net
+    let g = gradient(sum(x |> critic), x)
+    slope[b] = (sqrt(sum[k] g[b, k]^2 + 0.000000000001) - 1)^2
+}
+train net {
+    loss = slope
+    optimizer = adam(lr = 0.01)
+}
+";
+
+#[test]
+fn a_penalty_on_a_gradient_trains() {
+    let mut net = net(SLOPE, &options(16, 2));
+    let x = Array2::from_shape_vec((16, 3), numbers(48, 3)).unwrap();
+    let inputs = [("x", x.view().into())];
+    let first = net.train_step(&inputs).unwrap();
+    let mut last = first;
+    for _ in 0..150 {
+        last = net.train_step(&inputs).unwrap();
+    }
+    assert!(last < 0.05 * first && last.is_finite(), "{first} to {last}");
+}

@@ -34,6 +34,7 @@ pub fn std_files() -> &'static [(&'static str, &'static str)] {
         ("layers.dl", include_str!("../std/layers.dl")),
         ("transposed.dl", include_str!("../std/transposed.dl")),
         ("embedding.dl", include_str!("../std/embedding.dl")),
+        ("recurrent.dl", include_str!("../std/recurrent.dl")),
         ("conv.dl", include_str!("../std/conv.dl")),
         ("norm.dl", include_str!("../std/norm.dl")),
         ("attention.dl", include_str!("../std/attention.dl")),

@@ -289,6 +289,7 @@ fn load_with(name: &str, text: &str, folder: Option<&Path>, part: Library) -> Lo
     };
     library.extend(parse_library(&sources.add_std(), &places));
     let (front_end, more) = dlc_frontend::load(&sources, &main, &library);
+    let front_end = front_end.with_gradients(autodiff::gradients);
     diagnostics.extend(more);
     Loaded { sources, main, front_end, diagnostics }
 }

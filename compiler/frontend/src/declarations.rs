@@ -3,6 +3,7 @@
 use crate::diagnostics;
 use dlc_grammar::ast::{self, ItemKind};
 use dlc_grammar::{Diagnostic, FileId, Sources};
+use dlc_ir::graph::{Graph, NodeId};
 use indexmap::IndexMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ pub(crate) struct DeclRef {
     /// Whether names inside it are looked up in the standard library only.
     pub std: bool,
 }
+
+/// Appends the gradients of the sum of a node's elements with respect to others, in their order.
+pub type Gradients = fn(&mut Graph, NodeId, &[NodeId]) -> Vec<NodeId>;
 
 /// All declarations of a compilation.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +43,8 @@ pub(crate) struct Declarations {
     std_files: Vec<FileId>,
     /// The file that was asked for.
     pub main_file: FileId,
+    /// What `gradient(..)` calls; the front end itself does not differentiate.
+    pub gradients: Option<Gradients>,
     /// Its text.
     pub main_text: String,
 }

@@ -16,6 +16,7 @@ mod lint;
 mod program;
 mod value;
 
+pub use declarations::Gradients;
 pub use diagnostics::{Explanation, explanations, running as at_run_time};
 
 pub use program::{

@@ -11,9 +11,13 @@ fn example(name: &str) -> dlc_frontend::ModelProgram {
 
 #[test]
 fn parameter_counts_are_those_of_the_literature() {
-    for (name, count) in
-        [("lenet", 431_080), ("mnist_mlp", 669_706), ("iris_mlp", 403), ("digits_mlp", 6_570)]
-    {
+    for (name, count) in [
+        ("lenet", 431_080),
+        ("mnist_mlp", 669_706),
+        ("iris_mlp", 403),
+        ("digits_mlp", 6_570),
+        ("char_lstm", 26_033),
+    ] {
         let program = example(name);
         assert_eq!(program.name, name);
         assert_eq!(program.trainable(), count, "{name}");

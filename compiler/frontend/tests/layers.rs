@@ -451,3 +451,111 @@ fn loops_within_loops_carry_the_same_name() {
     let out = support::predict(text, &x, &[], 1);
     close(&floats(&out.results["y"]), &[70.0, 72.0], 1e-6);
 }
+
+/// What the loop of the tests below computes for one example, step by step.
+fn plain_recurrence(x: &[f64], wh: &[f64], time: usize, units: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut h = vec![0.0; units];
+    let mut all = Vec::new();
+    for t in 0..time {
+        let next: Vec<f64> = (0..units)
+            .map(|u| {
+                let product: f64 = (0..units).map(|k| h[k] * wh[k * units + u]).sum();
+                (x[t * units + u] + product).tanh()
+            })
+            .collect();
+        h = next;
+        all.extend(&h);
+    }
+    (all, h)
+}
+
+#[test]
+fn a_scan_carries_its_state_from_step_to_step() {
+    let text = "model m(x: f32[batch, 5, 3]) -> y: f32[batch, 5, 3], last: f32[batch, 3] {
+        param wh: f32[3, 3] ~ zeros
+        scan t in 5 carry h: f32[batch, 3] = 0 {
+            h = tanh(x[:, t, :] + h @ wh)
+            yield y[:, t, :] = h
+        }
+        last = h
+    }";
+    let (x, wh) = (tensor(&[2, 5, 3], 1), tensor(&[3, 3], 2));
+    let found = predict(text, &x, &[("wh", wh.clone())], 2);
+    let (x, wh) = (floats(&x), floats(&wh));
+    let (mut all, mut last) = (Vec::new(), Vec::new());
+    for n in 0..2 {
+        let (steps, end) = plain_recurrence(&x[n * 15..(n + 1) * 15], &wh, 5, 3);
+        all.extend(steps);
+        last.extend(end);
+    }
+    close(&floats(&found.results["y"]), &all, 1e-5);
+    close(&floats(&found.results["last"]), &last, 1e-5);
+}
+
+#[test]
+fn a_scan_reads_and_yields_by_index_and_looks_back_and_ahead() {
+    // Sums so far, the sums of pairs from both ends, and a count of the steps below a limit of each row.
+    let text = "model m(x: f32[batch, 4], n: i32[batch]) -> s: f32[batch, 4], p: f32[batch, 4], c: f32[batch] {
+        scan t in 4 carry so_far: f32[batch] = 0 {
+            so_far = so_far + x[:, t]
+            yield s[b, t] = so_far[b]
+            yield p[b, t] = x[b, 3 - t] + x[b, t - 1 else 0]
+        }
+        scan t in 1:4 carry count: f32[batch] = 0 {
+            count[b] = if t < n[b] { count[b] + t } else { count[b] }
+        }
+        c = count
+    }";
+    let program = compile(text);
+    let x = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+    let inputs = [("x", Tensor::f32(&[2, 4], x.to_vec())), ("n", Tensor::i32(&[2], vec![3, 9]))];
+    let found = run(&program.predict, &inputs, 2).results;
+    let sums = [1.0, 3.0, 7.0, 15.0, 16.0, 48.0, 112.0, 240.0];
+    close(&floats(&found["s"]), &sums, 0.0);
+    let pairs = [8.0, 5.0, 4.0, 5.0, 128.0, 80.0, 64.0, 80.0];
+    close(&floats(&found["p"]), &pairs, 0.0);
+    close(&floats(&found["c"]), &[3.0, 6.0], 0.0);
+}
+
+#[test]
+fn the_size_of_a_scan_does_not_depend_on_its_steps() {
+    let nodes = |steps: usize| {
+        let text = format!(
+            "model m(x: f32[batch, {steps}, 3]) -> y: f32[batch, {steps}, 3] {{
+                param wh: f32[3, 3] ~ zeros
+                scan t in {steps} carry h: f32[batch, 3] = 0 {{
+                    h = tanh(x[:, t, :] + h @ wh)
+                    yield y[:, t, :] = h
+                }}
+            }}
+            train m(target: f32[batch, {steps}, 3]) {{
+                let miss = y - target
+                loss = mean(miss^2)
+                optimizer = sgd(lr = 0.1)
+            }}"
+        );
+        compile(&text).train.expect("it trains").graph.nodes.len()
+    };
+    assert_eq!(nodes(5), nodes(500));
+}
+
+#[test]
+fn slopes_where_branches_meet_are_those_of_the_function() {
+    let text =
+        "model m(x: f32[batch], a: f32[batch]) -> s: f32[batch], l: f32[batch], r: f32[batch] {
+        s = gradient(sum(softplus(x)), x)
+        l = gradient(sum(logaddexp(x, a)), x)
+        r = gradient(sum(logaddexp(x, a)), a)
+    }";
+    let program = compile(text);
+    let inputs = [
+        ("x", Tensor::f32(&[3], vec![0.0, -0.0, 1.5])),
+        ("a", Tensor::f32(&[3], vec![0.0, 0.0, 1.5])),
+    ];
+    let found = run(&program.predict, &inputs, 3).results;
+    let sigmoid = 1.0 / (1.0 + f64::exp(-1.5));
+    close(&floats(&found["s"]), &[0.5, 0.5, sigmoid], 1e-6);
+    for name in ["l", "r"] {
+        close(&floats(&found[name]), &[0.5, 0.5, 0.5], 1e-6);
+    }
+}

@@ -205,7 +205,7 @@ fn weighed(graph: &mut Graph, all: &mut Inputs, batch: i64) -> NodeId {
         .iter()
         .filter_map(|output| match &output.kind {
             OutputKind::Result(name) => Some((name.clone(), output.value)),
-            OutputKind::Assign(_) => None,
+            OutputKind::Assign(_) | OutputKind::Carry(_) => None,
         })
         .collect();
     let mut sum = None;
@@ -228,7 +228,7 @@ fn weighed(graph: &mut Graph, all: &mut Inputs, batch: i64) -> NodeId {
         });
     }
     let loss = sum.expect("a case has results");
-    graph.outputs.clear();
+    graph.outputs.retain(|output| matches!(output.kind, OutputKind::Carry(_)));
     graph.result("loss", loss);
     loss
 }

@@ -20,7 +20,8 @@ use dlc_ir::tile::{Buffer, BufferId, Expr, Phase, Program};
 pub fn run(mut program: Program) -> Program {
     let Program { segments, buffers, .. } = &mut program;
     for phase in segments.iter_mut().flat_map(|segment| &mut segment.phases) {
-        let mut axis = 0;
+        // The steps of a loop stay an axis of their own.
+        let mut axis = usize::from(phase.step.is_some());
         while axis + 1 < phase.n_space {
             match joined_extent(phase, buffers, axis) {
                 Some(extent) => join(phase, buffers, axis, extent),

@@ -111,14 +111,32 @@ fn place(program: &mut Program) {
 fn lifetimes(program: &Program) -> Vec<Option<Lifetime>> {
     let mut lifetimes: Vec<Option<Lifetime>> = vec![None; program.buffers.len()];
     let phases = program.segments.iter().flat_map(|segment| &segment.phases);
+    let spans = loop_spans(program);
     for (at, phase) in phases.enumerate() {
         for buffer in phase.reads().chain(phase.writes()) {
             let memory = program.memory_of(buffer);
-            let life = lifetimes[memory.index()].get_or_insert(Lifetime { first: at, last: at });
-            life.last = at;
+            // What a loop touches it may need in every step.
+            let (first, last) = spans[at];
+            let life = lifetimes[memory.index()].get_or_insert(Lifetime { first, last });
+            life.last = last;
         }
     }
     lifetimes
+}
+
+/// For each phase the first and last phase of its loop; itself where it is in none.
+fn loop_spans(program: &Program) -> Vec<(usize, usize)> {
+    let mut spans = Vec::new();
+    for segment in &program.segments {
+        let base = spans.len();
+        for (at, phase) in segment.phases.iter().enumerate() {
+            let same = |other: &Phase| phase.step.is_some() && other.step == phase.step;
+            let first = segment.phases.iter().position(same).unwrap_or(at);
+            let last = segment.phases.iter().rposition(same).unwrap_or(at);
+            spans.push((base + first, base + last));
+        }
+    }
+    spans
 }
 
 /// A range of memory: of the arena, or of a buffer with memory of its own.
@@ -154,29 +172,56 @@ fn barriers(program: &mut Program) {
         program.buffers.keys().map(|buffer| Range::of(program, buffer)).collect();
     let range = |buffer: BufferId| ranges[buffer.index()];
     for segment in &mut program.segments {
-        let mut reads: Vec<Range> = Vec::new();
-        let mut writes: Vec<Range> = Vec::new();
-        for phase in &mut segment.phases {
-            phase.barrier_before = depends(phase, &range, &reads, &writes);
-            if phase.barrier_before {
-                reads.clear();
-                writes.clear();
+        let mut since = Touched::default();
+        let mut at = 0;
+        while at < segment.phases.len() {
+            let step = segment.phases[at].step;
+            let own = segment.phases[at..].iter().take_while(|phase| phase.step == step).count();
+            let end = at + if step.is_some() { own } else { 1 };
+            for phase in &mut segment.phases[at..end] {
+                phase.barrier_before = false;
             }
-            reads.extend(phase.reads().map(range));
-            writes.extend(phase.writes().map(range));
+            // A second walk over a loop meets what the steps before have touched.
+            for _ in 0..if step.is_some() { 2 } else { 1 } {
+                for phase in &mut segment.phases[at..end] {
+                    phase.barrier_before |= since.meets(phase, &range);
+                    if phase.barrier_before {
+                        since = Touched::default();
+                    }
+                    since.add(phase, &range);
+                }
+            }
+            at = end;
         }
     }
 }
 
-fn depends(
-    phase: &Phase,
-    range: &impl Fn(BufferId) -> Range,
-    reads: &[Range],
-    writes: &[Range],
-) -> bool {
-    let hits = |buffer: BufferId, earlier: &[Range]| {
-        earlier.iter().any(|other| range(buffer).overlaps(other))
-    };
-    phase.reads().any(|buffer| hits(buffer, writes))
-        || phase.writes().any(|buffer| hits(buffer, writes) || hits(buffer, reads))
+/// Memory touched since the last barrier, each range with whether the phase is one of a loop and runs on the first part alone.
+#[derive(Debug, Default)]
+struct Touched {
+    reads: Vec<(Range, bool)>,
+    writes: Vec<(Range, bool)>,
+}
+
+/// Whether a phase is run by the first part in a loop: such phases follow each other without a barrier, which counts in every step.
+fn alone(phase: &Phase) -> bool {
+    phase.step.is_some() && phase.schedule.serial
+}
+
+impl Touched {
+    fn add(&mut self, phase: &Phase, range: &impl Fn(BufferId) -> Range) {
+        let alone = alone(phase);
+        self.reads.extend(phase.reads().map(|buffer| (range(buffer), alone)));
+        self.writes.extend(phase.writes().map(|buffer| (range(buffer), alone)));
+    }
+
+    fn meets(&self, phase: &Phase, range: &impl Fn(BufferId) -> Range) -> bool {
+        let alone = alone(phase);
+        let hits = |buffer: BufferId, earlier: &[(Range, bool)]| {
+            let own = range(buffer);
+            earlier.iter().any(|(other, serial)| !(alone && *serial) && own.overlaps(other))
+        };
+        phase.reads().any(|buffer| hits(buffer, &self.writes))
+            || phase.writes().any(|buffer| hits(buffer, &self.writes) || hits(buffer, &self.reads))
+    }
 }

@@ -6,7 +6,7 @@ use dlc_ir::graph::{Graph, Node, NodeId, OutputKind};
 /// Walks the nodes in order. `place` gets the new graph and each node with its operands renumbered; it appends what it likes and returns
 /// the node that stands for the old one. Outputs follow.
 ///
-/// A leaf must stay a leaf where it is assigned to.
+/// A leaf must stay a leaf where it is assigned to, and a recurrence a recurrence.
 pub(crate) fn rebuild<E>(
     old: Graph,
     mut place: impl FnMut(&mut Graph, Node) -> Result<NodeId, E>,
@@ -19,8 +19,8 @@ pub(crate) fn rebuild<E>(
     }
     for mut output in old.outputs {
         output.value = stands_for[output.value.index()];
-        if let OutputKind::Assign(leaf) = &mut output.kind {
-            *leaf = stands_for[leaf.index()];
+        if let OutputKind::Assign(of) | OutputKind::Carry(of) = &mut output.kind {
+            *of = stands_for[of.index()];
         }
         new.outputs.push(output);
     }

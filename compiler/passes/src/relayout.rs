@@ -18,7 +18,7 @@ use dlc_ir::entity::IndexVec;
 use dlc_ir::graph::{Fill, OrderKind};
 use dlc_ir::layout::Layout;
 use dlc_ir::target::TargetDesc;
-use dlc_ir::tile::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Schedule, Store};
+use dlc_ir::tile::{Buffer, BufferId, Expr, ExprId, Node, Phase, Program, Schedule, Step, Store};
 
 /// Rows that are a multiple of so many bytes apart share few sets of the cache.
 const CROWDED_BYTES: i64 = 512;
@@ -36,10 +36,30 @@ pub fn run(mut program: Program, target: &TargetDesc) -> Program {
     let Program { segments, buffers, max_batch, .. } = &mut program;
     for segment in segments {
         let mut phases: Vec<Phase> = Vec::with_capacity(segment.phases.len());
-        for mut phase in std::mem::take(&mut segment.phases) {
+        let all = std::mem::take(&mut segment.phases);
+        let written: Vec<(Step, BufferId)> = all
+            .iter()
+            .filter_map(|phase| Some((phase.step?, phase)))
+            .flat_map(|(step, phase)| phase.writes().map(move |buffer| (step, buffer)))
+            .map(|(step, buffer)| (step, owner(buffers, buffer)))
+            .collect();
+        for mut phase in all {
             for factor in product_loads(&phase) {
+                // What a loop writes it reads in place: a copy would have to be made in every step.
+                let in_loop = match (&phase.exprs[factor].expr, phase.step) {
+                    (Expr::Load { buffer, .. }, Some(step)) => {
+                        written.contains(&(step, owner(buffers, *buffer)))
+                    }
+                    _ => false,
+                };
+                if in_loop {
+                    continue;
+                }
                 if let Some(copy) = copy_of(&mut phase, buffers, *max_batch, factor, target) {
-                    phases.push(copy);
+                    let first = phases
+                        .iter()
+                        .position(|other: &Phase| other.step.is_some() && other.step == phase.step);
+                    phases.insert(first.unwrap_or(phases.len()), copy);
                 }
             }
             phases.push(phase);
@@ -47,6 +67,14 @@ pub fn run(mut program: Program, target: &TargetDesc) -> Program {
         segment.phases = phases;
     }
     program
+}
+
+fn owner(buffers: &IndexVec<BufferId, Buffer>, buffer: BufferId) -> BufferId {
+    let mut owner = buffer;
+    while let Some(alias) = buffers[owner].alias_of {
+        owner = alias;
+    }
+    owner
 }
 
 /// The plain loads among the factors of a product.
@@ -67,7 +95,7 @@ pub fn lane_axis(phase: &Phase) -> Option<usize> {
         Some(reduction) if reduction.order.kind == OrderKind::Lanes => {
             phase.axes.len().checked_sub(1)
         }
-        _ => phase.n_space.checked_sub(1),
+        _ => phase.inner_axis(),
     }
 }
 
@@ -151,6 +179,7 @@ fn copy_of(
         stores: vec![Store { buffer: copy, subs: Affine::identity(shape.len()), value }],
         axes: shape,
         schedule: Schedule::default(),
+        step: None,
         barrier_before: false,
     })
 }
@@ -233,6 +262,7 @@ mod tests {
             reduction: None,
             stores: vec![],
             schedule: Schedule::default(),
+            step: None,
             barrier_before: false,
         };
         let sub = Affine::new([(1, 1), (2, 1)], -1);

@@ -127,6 +127,10 @@ impl Facts {
             term_ops: 0.0,
             point_ops: phase.stores.len() as f64,
         };
+        if phase.step.is_some() {
+            // One step runs at a time.
+            facts.extents[0] = 1;
+        }
         facts.panel = facts.stores.iter().find_map(|walk| walk.panel).map(|panel| panel.width);
         let is_term = terms(phase);
         for (id, node) in phase.exprs.iter() {
@@ -218,14 +222,14 @@ fn cost(expr: &Expr) -> f64 {
 
 /// Lanes along the innermost reduction axis; a few rows at once hide the latency of the chains.
 fn lanes_order(phase: &Phase, facts: &Facts) -> Schedule {
-    let row_axis = phase.n_space.checked_sub(1);
+    let row_axis = phase.inner_axis();
     let rows = row_axis.map_or(1, |axis| facts.extents[axis].clamp(1, 4) as usize);
     Schedule { lane_axis: lane_axis(phase), vectors: 1, row_axis, rows, ..Schedule::default() }
 }
 
 /// Lanes along the last space axis, rows along the axis that reuses the lanes' operand best.
 fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) -> Schedule {
-    let Some(lane_axis) = phase.n_space.checked_sub(1) else {
+    let Some(lane_axis) = phase.inner_axis() else {
         return Schedule { lane_axis: None, vectors: 1, rows: 1, ..Schedule::default() };
     };
     // Rows pay only where some factor stays the same from row to row, and where all of them have the same terms.
@@ -377,13 +381,14 @@ fn tile_cycles(
 
 /// Element-wise work: lanes along the last axis; a transposing copy takes its rows along the axis that is contiguous in the source.
 fn elementwise(phase: &Phase, facts: &Facts, lanes: usize) -> Schedule {
-    let Some(lane_axis) = phase.n_space.checked_sub(1) else {
+    let Some(lane_axis) = phase.inner_axis() else {
         return Schedule { lane_axis: None, vectors: 1, rows: 1, ..Schedule::default() };
     };
+    let first = usize::from(phase.step.is_some());
     let contiguous_stores = facts.stores.iter().all(|walk| walk.stride(lane_axis) == 1);
     let strided = facts.loads.iter().find(|walk| !matches!(walk.stride(lane_axis), 0 | 1));
     let row_axis = match strided {
-        Some(walk) if contiguous_stores => (0..lane_axis).find(|&axis| walk.stride(axis) == 1),
+        Some(walk) if contiguous_stores => (first..lane_axis).find(|&axis| walk.stride(axis) == 1),
         _ => None,
     };
     let rows = if row_axis.is_some() { lanes } else { 1 };

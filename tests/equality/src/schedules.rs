@@ -22,7 +22,8 @@ fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64, in_panels: bool) -> Sched
     let mut schedule = phase.schedule.clone();
     schedule.serial = rng.one_in(4);
     schedule.units.clear();
-    for axis in 0..phase.n_space {
+    let first = usize::from(phase.step.is_some());
+    for axis in first..phase.n_space {
         let extent = phase.axes[axis].at(max_batch);
         // Units hold whole panels.
         let may_cut = !in_panels || schedule.lane_axis != Some(axis);
@@ -39,7 +40,7 @@ fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64, in_panels: bool) -> Sched
     };
     schedule.vectors = if in_panels { 1 << rng.below(3) } else { 1 + rng.below(4) };
     schedule.row_axis = match rng.below(phase.n_space + 1) {
-        axis if axis < phase.n_space && axis != lane_axis => Some(axis),
+        axis if (first..phase.n_space).contains(&axis) && axis != lane_axis => Some(axis),
         _ => None,
     };
     schedule.rows = if schedule.row_axis.is_some() { 1 + rng.below(6) } else { 1 };

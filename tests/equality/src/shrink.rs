@@ -74,7 +74,7 @@ impl Search<'_> {
             let output = self.best.outputs[at].clone();
             let operands = match output.kind {
                 OutputKind::Result(_) => self.best.nodes[output.value].op.operands(),
-                OutputKind::Assign(_) => Vec::new(),
+                OutputKind::Assign(_) | OutputKind::Carry(_) => Vec::new(),
             };
             let taken = operands.into_iter().any(|operand| {
                 let mut candidate = self.best.clone();
@@ -132,21 +132,8 @@ fn passed_over(graph: &mut Graph, id: NodeId) -> bool {
 
 /// The graph without nodes that no output needs.
 fn pruned(graph: &Graph) -> Graph {
-    let mut needed: Vec<bool> = vec![false; graph.nodes.len()];
-    let mut open: Vec<NodeId> = graph
-        .outputs
-        .iter()
-        .flat_map(|output| match output.kind {
-            OutputKind::Assign(leaf) => vec![leaf, output.value],
-            OutputKind::Result(_) => vec![output.value],
-        })
-        .collect();
+    let needed = graph.needed(|_, _| false);
     let position = |id: NodeId| dlc_ir::entity::EntityRef::index(id);
-    while let Some(id) = open.pop() {
-        if !std::mem::replace(&mut needed[position(id)], true) {
-            open.extend(graph.nodes[id].op.operands());
-        }
-    }
     let mut to: Vec<Option<NodeId>> = vec![None; graph.nodes.len()];
     let mut nodes = IndexVec::new();
     for (id, node) in graph.nodes.iter().filter(|(id, _)| needed[position(*id)]) {
@@ -156,10 +143,15 @@ fn pruned(graph: &Graph) -> Graph {
         to[position(id)] = Some(nodes.push(node));
     }
     let kept = |id: NodeId| to[position(id)].expect("outputs are needed");
-    let outputs = graph.outputs.iter().map(|output| Output {
+    let outputs = graph.outputs.iter().filter(|output| match output.kind {
+        OutputKind::Carry(recur) => needed[position(recur)],
+        OutputKind::Assign(_) | OutputKind::Result(_) => true,
+    });
+    let outputs = outputs.map(|output| Output {
         kind: match &output.kind {
             OutputKind::Assign(leaf) => OutputKind::Assign(kept(*leaf)),
-            result => result.clone(),
+            OutputKind::Carry(recur) => OutputKind::Carry(kept(*recur)),
+            OutputKind::Result(name) => OutputKind::Result(name.clone()),
         },
         value: kept(output.value),
     });

@@ -54,12 +54,16 @@ impl Statistics {
                 | Op::Reshape(_)
                 | Op::Gather(_)
                 | Op::Exchange(_) => {}
+                Op::Recur { reverse, .. } => {
+                    is_there(format!("recur {}", direction_name(*reverse)));
+                }
             }
         }
         for output in &frozen.outputs {
             is_there(match output.kind {
                 OutputKind::Result(_) => "result".to_owned(),
                 OutputKind::Assign(_) => "assign".to_owned(),
+                OutputKind::Carry(_) => "carry".to_owned(),
             });
         }
         self.merge(Statistics { graphs: found });
@@ -125,8 +129,13 @@ fn word_of(op: &Op) -> &'static str {
         | Op::Contract(_)
         // Graphs are drawn whole: exchanges come of cutting one into parts, which has tests of its own.
         | Op::Gather(_)
-        | Op::Exchange(_) => op.info().name,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => op.info().name,
     }
+}
+
+fn direction_name(reverse: bool) -> &'static str {
+    if reverse { "reverse" } else { "forward" }
 }
 
 fn fill_name(fill: &Fill) -> &'static str {
@@ -207,6 +216,7 @@ fn required() -> Vec<String> {
         all.extend(COMPUTED.map(|elem| of_elem(name, elem)));
     }
     all.push(of_elem(word::INPUT, ElemType::U8));
+    all.push(of_elem(word::RECUR, ElemType::F32));
     for name in [word::IOTA, word::EXTENT, word::RANDOM, word::FMA, word::RESHAPE, word::CONTRACT] {
         all.extend([ElemType::F32, ElemType::F64].map(|elem| of_elem(name, elem)));
     }
@@ -244,6 +254,9 @@ fn required() -> Vec<String> {
         "backward access",
         "result",
         "assign",
+        "carry",
+        "recur forward",
+        "recur reverse",
         "double precision",
         "products apart from sums",
         "batch below the largest",

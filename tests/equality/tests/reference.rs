@@ -125,6 +125,10 @@ fn native() -> Vec<Place> {
     here.flat_map(|target| [1, 2, 3, 4, 8].map(|threads| Place::Native(target, threads))).collect()
 }
 
+fn is_alone(place: &Place) -> bool {
+    matches!(place, Place::Native(_, 1))
+}
+
 /// The targets whose code this machine cannot run, in the emulator.
 fn emulated() -> Vec<Place> {
     let elsewhere = Target::ALL.into_iter().filter(|target| !target.runs_here());
@@ -136,6 +140,7 @@ fn emulated() -> Vec<Place> {
 
 const DIGITS_MLP: Plan = Plan { seed: 1, batch: 32, steps: 100 };
 const LENET: Plan = Plan { seed: 1, batch: 16, steps: 100 };
+const CHAR_LSTM: Plan = Plan { seed: 1, batch: 5, steps: 100 };
 
 #[test]
 fn digits_mlp_trains_to_the_bits_of_the_table() {
@@ -191,6 +196,30 @@ fn lenet_trains_to_the_bits_of_the_table_without_fused_products() {
     check("lenet_unfused", LENET, marks, &[Place::Interpreter]);
     check("lenet_unfused", LENET, &MARKS, &unfused());
     check_artefact("lenet_unfused", LENET, Cpu::V2);
+}
+
+#[test]
+fn char_lstm_trains_to_the_bits_of_the_table() {
+    // The interpreter takes a minute for all steps; it has done so where the table was written.
+    let rewrites = std::env::var_os("DLC_REWRITE_HASHES").is_some();
+    let marks = if rewrites { &MARKS } else { &MARKS[..3] };
+    check("char_lstm", CHAR_LSTM, marks, &[Place::Interpreter]);
+    // Threads meet several times in each step of a loop, which takes long where they share their processors with other tests.
+    let (alone, together) = native().into_iter().partition::<Vec<_>, _>(is_alone);
+    check("char_lstm", CHAR_LSTM, &MARKS, &alone);
+    check("char_lstm", CHAR_LSTM, &MARKS[..3], &together);
+    if let Some(cpu) = fused_level() {
+        check_artefact("char_lstm", CHAR_LSTM, cpu);
+    }
+}
+
+#[test]
+fn char_lstm_trains_to_the_bits_of_the_table_without_fused_products() {
+    let rewrites = std::env::var_os("DLC_REWRITE_HASHES").is_some();
+    let marks = if rewrites { &MARKS } else { &MARKS[..2] };
+    check("char_lstm_unfused", CHAR_LSTM, marks, &[Place::Interpreter]);
+    check("char_lstm_unfused", CHAR_LSTM, &MARKS[..3], &unfused());
+    check_artefact("char_lstm_unfused", CHAR_LSTM, Cpu::V2);
 }
 
 /// All hundred steps take minutes here; a machine with the instructions runs them in the test above, at once.

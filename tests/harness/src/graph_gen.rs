@@ -3,6 +3,7 @@
 //! Programs are drawn from a seed alone. Extents are small, so that the interpreter answers at once, and unequal, so that
 //! mistaken axes show. With [`Config::smooth`] values stay bounded and no operation is near a pole, as gradient checks need.
 
+mod recurrences;
 mod sums;
 mod types;
 
@@ -217,7 +218,7 @@ impl Maker<'_> {
     }
 
     fn step(&mut self) {
-        let kinds = if self.config.everything { 20 } else { 14 };
+        let kinds = if self.config.everything { 21 } else { 15 };
         match self.rng.below(kinds) {
             0 | 1 => self.unary(),
             2 | 3 => self.binary(),
@@ -229,10 +230,11 @@ impl Maker<'_> {
             11 => self.reshape(),
             12 => self.choice(),
             13 => self.types(),
-            14 | 15 => self.integers(),
-            16 => self.truths(),
-            17 => self.doubles(),
-            18 => self.long_sum(),
+            14 => self.recurrence(),
+            15 | 16 => self.integers(),
+            17 => self.truths(),
+            18 => self.doubles(),
+            19 => self.long_sum(),
             _ => self.window_2d(),
         };
     }

@@ -137,7 +137,8 @@ fn node_distance(node: &Node, values: &IndexVec<NodeId, Tensor>, batch: i64) -> 
         | Op::Reshape(_)
         | Op::Contract(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => f64::INFINITY,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => f64::INFINITY,
     }
 }
 

@@ -114,7 +114,8 @@ fn has_fixed_type(op: &Op) -> bool {
         | Op::Reshape(_)
         | Op::Contract(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => true,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => true,
     }
 }
 
@@ -136,7 +137,8 @@ fn has_fixed_shape(op: &Op) -> bool {
         | Op::Random { .. }
         | Op::View { .. }
         | Op::Reshape(_)
-        | Op::Gather(_) => false,
+        | Op::Gather(_)
+        | Op::Recur { .. } => false,
     }
 }
 

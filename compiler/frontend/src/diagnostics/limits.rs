@@ -8,12 +8,22 @@ pub(crate) const EXPLANATIONS: &[Explanation] = &[
     Explanation {
         code: "E0350",
         title: "not supported yet",
-        text: "The text has a meaning in the language, but this version of the compiler cannot translate it.\n\nWrong:\n    scan t in time carry h = 0 { .. }\nRight:\n    for t in 8 carry h = 0 { .. }      // a loop that is repeated when the program is compiled\n",
+        text: "The text has a meaning in the language, but this version of the compiler cannot translate it.\n\nWrong:\n    scan t in 8 { scan s in 8 { .. } }\nRight:\n    scan t in 8 { for s in 8 { .. } }  // the inner loop is repeated when the program is compiled\n",
     },
     Explanation {
         code: "E0351",
         title: "the program grows without end",
         text: "Layers and functions are inlined, so text that calls itself never ends unless an `if` on sizes stops it.\n\nWrong:\n    fn f(n: int) = f(n + 1)\nRight:\n    fn f(n: int) -> int = if n == 0 { 0 } else { f(n - 1) }\n",
+    },
+    Explanation {
+        code: "E0372",
+        title: "a loop of fewer than two steps",
+        text: "A `scan` carries a value from step to step, so there are at least two of them.\n\nWrong:\n    scan t in 1 carry h = x { h = h * 2 }\nRight:\n    scan t in 8 carry h = x { h = h * 2 }\n",
+    },
+    Explanation {
+        code: "E0373",
+        title: "where the slice of a step goes",
+        text: "A `yield` in a `scan` gives one slice of a tensor; the loop's index stands once, at the axis of the steps, and the other places are the slice's own.\n\nWrong:\n    scan t in 8 carry h = x { h = h * 2; yield y[:, :] = h }\nRight:\n    scan t in 8 carry h = x { h = h * 2; yield y[:, t, :] = h }\n",
     },
     Explanation {
         code: "E0352",
@@ -45,6 +55,20 @@ pub(crate) fn too_much_work(span: Span, steps: u64, nodes: usize) -> Diagnostic 
 pub(crate) fn tensor_too_large(span: Span, limit: i64) -> Diagnostic {
     Diagnostic::error("E0352", "a tensor is too large", span)
         .label(format!("more than {limit} elements an example"))
+}
+
+/// E0372.
+pub(crate) fn too_few_steps(span: Span, steps: i64) -> Diagnostic {
+    Diagnostic::error("E0372", "a `scan` has at least two steps", span)
+        .label(format!("{steps} here"))
+        .help("`for` repeats any number of times")
+}
+
+/// E0373.
+pub(crate) fn yield_place(index: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("E0373", format!("one place of what is yielded is the step `{index}`"), span)
+        .label("the others are those of the slice")
+        .help(format!("write it as in `yield y[:, {index}, :] = ..`"))
 }
 
 /// E0352.

@@ -15,7 +15,7 @@ pub(crate) const EXPLANATIONS: &[Explanation] = &[
     Explanation {
         code: "E0340",
         title: "a parameter has no fixed shape",
-        text: "Parameters are the same for every batch, and all uses of a shared layer need the same shapes.\n\nWrong:\n    param w: f32[batch, 10] ~ zeros\nRight:\n    param w: f32[10] ~ zeros\n",
+        text: "Parameters and state are the same for every batch, and all uses of a shared layer need the same shapes.\n\nWrong:\n    param w: f32[batch, 10] ~ zeros\nRight:\n    param w: f32[10] ~ zeros\n",
     },
     Explanation {
         code: "E0341",
@@ -49,6 +49,13 @@ pub(crate) fn param_with_batch(name: &Ident, span: Span, extent: Extent) -> Diag
         span,
     )
     .label(format!("the extent of an axis is {size}"))
+}
+
+/// E0340.
+pub(crate) fn state_with_batch(name: &Ident, span: Span, extent: Extent) -> Diagnostic {
+    let size = size_words(extent.dim);
+    Diagnostic::error("E0340", format!("state `{}` depends on the batch", name.name), span)
+        .label(format!("the extent of an axis is {size}; a state outlives its batch"))
 }
 
 /// E0340.

@@ -7,6 +7,11 @@ use dlc_grammar::{Diagnostic, Span};
 /// What the codes of this file mean.
 pub(crate) const EXPLANATIONS: &[Explanation] = &[
     Explanation {
+        code: "E0374",
+        title: "the gradient of several numbers",
+        text: "A gradient says how one number changes with each element of a tensor.\n\nWrong:\n    let g = gradient(x |> critic, x)\nRight:\n    let g = gradient(sum(x |> critic), x)\n",
+    },
+    Explanation {
         code: "E0317",
         title: "wrong type",
         text: "A value is of another kind than its type says: a number where a tensor is wanted, a real where an integer is.\n\nWrong:\n    x |> dense(0.5)\nRight:\n    x |> dense(64)\n",
@@ -76,6 +81,14 @@ pub(crate) fn tuple_length(
     Diagnostic::error("E0317", format!("{names} names for {has}"), at)
         .label(format!("{names} names"))
         .also(value, format!("this is {has}"))
+}
+
+/// E0374.
+pub(crate) fn gradient_of(span: Span, shape: &[crate::value::Extent]) -> Diagnostic {
+    let shape = super::shape_words(shape);
+    Diagnostic::error("E0374", "`gradient` is that of one number", span)
+        .label(format!("this is {shape}"))
+        .help("add its elements up: `gradient(sum(..), ..)`")
 }
 
 /// E0317.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub(crate) const DOTS: &str = "..";
 
 /// What stands at one axis of the tensor that is read.
+#[derive(Clone)]
 pub(super) enum Place {
     /// One place: an affine function of the axes, or an integer that is only known when the program runs.
     At(Term, Span),
@@ -231,8 +232,22 @@ impl Elaborator {
         Ok(sum)
     }
 
-    /// Parts of axes, of a whole tensor.
+    /// Parts of axes, of a whole tensor; scalars that are only known when the program runs select first.
     fn slice(&mut self, tensor: &Tensor, places: &[Place]) -> Eval<Value> {
+        let by_scalar = |this: &Self, place: &Place| match place {
+            Place::At(term, _) => Self::affine(term).is_none() && this.term_axes(term).is_empty(),
+            Place::Part(..) => false,
+        };
+        if let Some(at) = places.iter().position(|place| by_scalar(self, place))
+            && let Place::At(term, _) = &places[at]
+        {
+            let selected = self.selected(tensor, at, term);
+            let rest: Vec<Place> = (0..places.len())
+                .filter(|&other| other != at)
+                .map(|at| places[at].clone())
+                .collect();
+            return self.slice(&selected, &rest);
+        }
         let mut shape = Vec::new();
         let mut subs = Vec::new();
         for (place, extent) in places.iter().zip(&tensor.shape) {
@@ -263,6 +278,18 @@ impl Elaborator {
         let dims = shape.iter().map(|extent: &Extent| extent.dim).collect();
         let node = self.build().view(tensor.node, subs, Fill::InRange, dims);
         Ok(Value::Tensor(Tensor { node, shape }))
+    }
+
+    /// The slice of a tensor at a place along an axis that is only known when the program runs.
+    fn selected(&mut self, tensor: &Tensor, axis: usize, place: &Term) -> Tensor {
+        let index = self.compute_as(place, ElemType::I32, &[]);
+        let mut shape = tensor.shape.clone();
+        shape.remove(axis);
+        let mut subs = Affine::identity(shape.len());
+        subs.insert(axis, Affine::constant(0));
+        let dims = shape.iter().map(|extent: &Extent| extent.dim).collect();
+        let gather = Gather { operand: tensor.node, subs, axis, index, index_subs: Vec::new() };
+        Tensor { node: self.build().gather(gather, dims), shape }
     }
 
     /// The extent of `from:to`.

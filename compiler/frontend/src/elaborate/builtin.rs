@@ -9,7 +9,7 @@ use dlc_grammar::Span;
 use dlc_grammar::ast::{BinaryOp, Reducer};
 use dlc_ir::Dim;
 use dlc_ir::affine::Affine;
-use dlc_ir::graph::{BinaryOp as NodeOp, Fill, UnaryOp};
+use dlc_ir::graph::{BinaryOp as NodeOp, Fill, NodeId, UnaryOp};
 
 /// The distribution from which all others are made.
 pub(crate) const RANDOM: &str = "random";
@@ -78,6 +78,12 @@ impl Elaborator {
                 let [(value, _)] = self.exactly(name, args, span)?;
                 let raised = self.binary(BinaryOp::Add, value, Value::real(0.5), span)?;
                 self.function(UnaryOp::Floor, raised, name, span)
+            }
+            "gradient" => {
+                let [(value, at), (of, of_at)] = self.exactly(name, args, span)?;
+                let scalar = self.whole(&value.first(), name, at)?;
+                let of = self.whole(&of.first(), name, of_at)?;
+                self.gradient(&scalar, at, &of, of_at, span)
             }
             "zeros_like" => {
                 let [(value, at)] = self.exactly(name, args, span)?;
@@ -152,6 +158,38 @@ impl Elaborator {
     }
 
     /// A reducer called as a function: over all elements of one tensor, or over its arguments.
+    /// The gradient of a scalar with respect to a tensor, as an expression like any other.
+    fn gradient(
+        &mut self,
+        scalar: &Tensor,
+        at: Span,
+        of: &Tensor,
+        of_at: Span,
+        span: Span,
+    ) -> Eval<Value> {
+        let Some(gradients) = self.decls.gradients else {
+            return Err(self.report(diagnostics::not_supported("`gradient` here", span)));
+        };
+        if scalar.rank() != 0 {
+            return Err(self.report(diagnostics::gradient_of(at, &scalar.shape)));
+        }
+        for (tensor, at) in [(scalar, at), (of, of_at)] {
+            let elem = self.elem(tensor.node);
+            if !super::tensor::is_float(elem) {
+                let noun = dlc_ir::graph::ops::elem_name(elem);
+                return Err(self.report(diagnostics::wrong_operand("gradient", noun, at)));
+            }
+        }
+        let before = self.graph.nodes.len();
+        let node = gradients(&mut self.graph, scalar.node, &[of.node])[0];
+        // What derives from this value may stand anywhere, so it belongs where it is written.
+        let made: Vec<NodeId> = self.graph.nodes.keys().skip(before).collect();
+        for id in made {
+            self.graph.nodes[id].stage = self.stage;
+        }
+        Ok(Value::Tensor(Tensor { node, shape: of.shape.clone() }))
+    }
+
     fn call_reducer(&mut self, op: Reducer, args: Vec<(Value, Span)>, span: Span) -> Eval<Value> {
         let mut values: Vec<Value> = args.into_iter().map(|(value, _)| value.first()).collect();
         if let [one] = &values[..] {

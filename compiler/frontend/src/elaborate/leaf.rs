@@ -327,6 +327,10 @@ impl Elaborator {
             return Ok(());
         }
         self.check_size(&extents, state.name.span)?;
+        if let Some(extent) = extents.iter().find(|extent| extent.dim.as_fixed().is_none()) {
+            let span = state.ty.as_ref().map_or(state.name.span, |ty| ty.span);
+            return Err(self.report(diagnostics::state_with_batch(&state.name, span, *extent)));
+        }
         let value = self.eval(&state.value)?.first();
         let first = match &value {
             Value::Number(number) => number.as_f64().map(FirstValue::Number),

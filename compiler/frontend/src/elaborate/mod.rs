@@ -14,6 +14,7 @@
 //! | [`infer`], [`walk`], [`access`], [`cell`], [`reduce`], [`head`], [`write`] | index notation |
 //! | [`builtin`] | functions that are not written in the language |
 //! | [`leaf`] | parameters, state and random values |
+//! | [`scan`] | loops that run with the model |
 
 mod access;
 mod builtin;
@@ -26,6 +27,7 @@ mod leaf;
 mod number;
 mod pow;
 mod reduce;
+mod scan;
 mod scope;
 mod select;
 mod shape;
@@ -143,6 +145,8 @@ pub(crate) struct Elaborator {
     pub counts: IndexMap<NodeId, NodeId>,
     /// Lists that the loops we are in yield, innermost last.
     pub yields: Vec<IndexMap<String, Vec<Value>>>,
+    /// The `scan` whose body we are in.
+    pub scanning: Option<scan::Scanning>,
     /// How data leaves are used as indices.
     pub index_uses: IndexMap<String, IndexUse>,
     /// Nodes that hold probabilities, as the name of a result says.
@@ -191,6 +195,7 @@ impl Elaborator {
             total_prefix: String::new(),
             counts: IndexMap::new(),
             yields: Vec::new(),
+            scanning: None,
             index_uses: IndexMap::new(),
             probabilities: Default::default(),
             draws: Default::default(),

@@ -88,7 +88,8 @@ impl Elaborator {
                 return Err(self.report(diagnostics::wrong_operand(op.word(), "a number", span)));
             }
             Reducer::Prod => {
-                return Err(self.report(diagnostics::not_supported("`prod` over an index", span)));
+                let term = self.masked(cell, 1.0);
+                self.product_over(&term, axes, span)?
             }
         };
         Ok(self.cell_value(Cell::always(term)))
@@ -346,6 +347,41 @@ impl Elaborator {
         };
         let read = self.as_read(&term, elem);
         self.contract(combine, vec![read], axes)
+    }
+
+    /// The product over axes: of halves, then of halves of that, so that it is as deep as the logarithm of the number of factors.
+    /// Its gradient divides by nothing, so that factors may be zero.
+    fn product_over(&mut self, term: &Term, axes: &[usize], span: Span) -> Eval<Term> {
+        let free: Vec<usize> =
+            self.term_axes(term).into_iter().filter(|axis| !axes.contains(axis)).collect();
+        let count = self.extent_product(axes, span)?;
+        let mut count = self.fixed(count, "the number of factors", span)?;
+        let elem = match self.term_elem(term) {
+            ElemType::Bool | ElemType::U8 => ElemType::I32,
+            elem => elem,
+        };
+        let order: Vec<usize> = free.iter().chain(axes).copied().collect();
+        let mut shape = self.axis_dims(free.iter().copied());
+        let node = self.compute_as(term, elem, &order);
+        shape.push(Dim::fixed(count));
+        let last = shape.len() - 1;
+        let mut build = self.build();
+        let mut node = build.reshape(node, shape);
+        while count > 1 {
+            if count % 2 == 1 {
+                let mut widths = vec![(0, 0); last + 1];
+                widths[last] = (0, 1);
+                node = build.pad(node, &widths, literal(1.0, elem));
+                count += 1;
+            }
+            count /= 2;
+            let half = Dim::fixed(count);
+            let (low, high) =
+                (build.slice(node, last, 0, half, 1), build.slice(node, last, count, half, 1));
+            node = build.mul(low, high);
+        }
+        let node = build.select_index(node, last, 0);
+        Ok(self.dense(node, &free))
     }
 
     /// The index of the first largest or smallest over axes.

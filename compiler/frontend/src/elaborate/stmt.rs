@@ -99,7 +99,7 @@ impl Elaborator {
             StmtKind::Total(total) => self.exec_total(total, stmt.span).map(|()| None),
             StmtKind::Penalty(penalty) => self.exec_penalty(penalty, stmt.span).map(|()| None),
             StmtKind::Yield(yielded) => self.exec_yield(yielded, stmt.span).map(|()| None),
-            StmtKind::Scan(_) => Err(self.report(diagnostics::not_supported("`scan`", stmt.span))),
+            StmtKind::Scan(scan) => self.exec_scan(scan, stmt.span).map(|()| None),
             StmtKind::For(repeat) => self.exec_for(repeat, stmt.span).map(|()| None),
             StmtKind::Assign(assign) => self.exec_assign(assign).map(|()| None),
             StmtKind::Expr(Expr { kind: ExprKind::If(choice), span }) => {
@@ -337,6 +337,10 @@ impl Elaborator {
             }
         }
         if let (Some(state), Value::Tensor(before)) = (&binding.state, &binding.value) {
+            if self.scanning.is_some() {
+                let place = "outside of a `scan`";
+                return Err(self.report(diagnostics::misplaced("state", place, name.span)));
+            }
             let role = Role {
                 what: format!("state `{}`", name.name),
                 span: assign.value.span,
@@ -430,8 +434,8 @@ impl Elaborator {
     }
 
     fn exec_yield(&mut self, yielded: &Yield, span: Span) -> Eval<()> {
-        if yielded.head.is_some() {
-            return Err(self.report(diagnostics::not_supported("`yield` into a tensor", span)));
+        if let Some(head) = &yielded.head {
+            return self.yield_slice(yielded, head);
         }
         if self.yields.is_empty() {
             return Err(self.report(diagnostics::misplaced("yield", "a loop", span)));
@@ -506,7 +510,7 @@ impl Elaborator {
 
     /// A turn hands on what a carried name stands for at its end, also where the body gave the name a value of its own, as a loop
     /// within it does that carries the same name.
-    fn hand_on(&mut self, name: &str) {
+    pub(crate) fn hand_on(&mut self, name: &str) {
         let Some((own, outer)) = self.frame_mut().scopes.split_last_mut() else { return };
         if let Some(binding) = own.get(name)
             && let Some(carried) = outer.iter_mut().rev().find_map(|scope| scope.get_mut(name))
@@ -515,7 +519,7 @@ impl Elaborator {
         }
     }
 
-    fn first_carry(&mut self, carry: &Carry) -> Eval<Value> {
+    pub(crate) fn first_carry(&mut self, carry: &Carry) -> Eval<Value> {
         let value = self.eval(&carry.value)?;
         let value = self.settled(value.first());
         match &carry.ty {

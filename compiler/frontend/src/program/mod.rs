@@ -15,7 +15,7 @@ pub use parallel::{PipelineSettings, SlicedLayer, StageStart, TensorSettings};
 pub use summary::LayerSummary;
 pub use train::TrainSettings;
 
-use crate::declarations::{DeclRef, Declarations, nearest};
+use crate::declarations::{DeclRef, Declarations, Gradients, nearest};
 use crate::diagnostics;
 use crate::elaborate::{Elaborator, FirstValue, ParamLeaf};
 use crate::lint;
@@ -192,6 +192,12 @@ impl Frontend {
     /// The names of the models that the user's files declare.
     pub fn models(&self) -> Vec<String> {
         self.decls.models().map(|decl| decl.decl.name.name.clone()).collect()
+    }
+
+    /// The same with what differentiates: `gradient(..)` in a text needs it.
+    pub fn with_gradients(mut self, gradients: Gradients) -> Frontend {
+        Arc::make_mut(&mut self.decls).gradients = Some(gradients);
+        self
     }
 
     /// Elaborates a model with its training. There is a program exactly where no diagnostic is an error.

@@ -473,9 +473,104 @@ train m(t: f32[batch, 2]) {
         + 0.4 * np.abs(v["dense_1_w"]).sum()]})(v["x"] @ v["dense_1_w"] + v["dense_1_b"]))
 
 
+def transposed():
+    for name, call, shape, kernel, out, kwargs in [
+        ("valid", "kernel = 3, stride = 2", (2, 4, 5, 2), (3, 3), (9, 11), dict(kernel_size=3, strides=2, padding="valid")),
+        ("same", "kernel = (4, 3), stride = 2, padding = same", (2, 4, 5, 2), (4, 3), (8, 10), dict(kernel_size=(4, 3), strides=2, padding="same")),
+        ("even", "kernel = 2, stride = 2", (2, 3, 3, 2), (2, 2), (6, 6), dict(kernel_size=2, strides=2, padding="valid")),
+        ("extra", "kernel = 3, stride = 2, padding = same, extra = 1", (2, 3, 4, 2), (3, 3), (6, 8), dict(kernel_size=3, strides=2, padding="same", output_padding=1)),
+    ]:
+        def result(v, kwargs=kwargs):
+            layer = keras.layers.Conv2DTranspose(3, **kwargs)
+            layer.build(v["x"].shape)
+            layer.set_weights([v["conv_transpose_1_w"], v["conv_transpose_1_b"]])
+            return {"y": layer(v["x"])}
+        n, h, w, c = shape
+        case("conv_transpose_" + name, f"model m(x: f32[batch, {h}, {w}, {c}]) -> y: f32[batch, {out[0]}, {out[1]}, 3] {{ y = x |> conv_transpose(3, {call}) }}",
+             {"x": (shape,), "conv_transpose_1.w": (kernel + (3, 2),), "conv_transpose_1.b": ((3,),)}, result)
+
+
+def recurrent():
+    time, k, units = 5, 3, 4
+    def weights(name, gates, biases=(1,)):
+        return {name + ".wx": ((k, gates * units),), name + ".wh": ((units, gates * units),), name + ".b": (biases[:-1] + (gates * units * biases[-1],),)}
+    def given(v, name):
+        name = name.replace(".", "_")
+        return [v[name + "_wx"], v[name + "_wh"], v[name + "_b"]]
+    def one(kind, call, layer, params, states, masked):
+        outs = "".join(f", {s}: f32[batch, {units}]" for s in states)
+        extra = ", mask: bool[batch, 5]" if masked else ""
+        mask = "mask = mask" if masked else ""
+        args = ", ".join(a for a in [str(units), call, mask] if a)
+        text = f"model m(x: f32[batch, {time}, {k}]{extra}) -> y: f32[batch, {time}, {units}]{outs} {{ let r = x |> {kind}({args}) as r; y = r.y{''.join(f'; {s} = r.{s}' for s in states)} }}"
+        tensors = {"x": ((2, time, k),), **({"mask": ((2, time), 0, 2, "bool")} if masked else {}), **params}
+        def result(v):
+            net = layer()
+            net.build(v["x"].shape)
+            ours = given(v, "r")
+            if kind == "gru":
+                ours[2] = ours[2].reshape(2, -1) if "reset_after = false" not in call else ours[2].reshape(-1)
+            net.set_weights(ours)
+            found = net(v["x"], mask=v["mask"] if masked else None)
+            return dict(zip(["y"] + states, found))
+        case("_".join([kind, call.replace(" = ", "_") or "plain", "masked" if masked else "whole"]), text, tensors, result)
+    both = dict(return_sequences=True, return_state=True)
+    for masked in (False, True):
+        one("simple_rnn", "", lambda: keras.layers.SimpleRNN(units, **both), weights("r", 1), ["h"], masked)
+        one("lstm", "", lambda: keras.layers.LSTM(units, **both), weights("r", 4), ["h", "c"], masked)
+        gru = {"r.wx": ((k, 3 * units),), "r.wh": ((units, 3 * units),)}
+        one("gru", "", lambda: keras.layers.GRU(units, reset_after=True, **both), {**gru, "r.b": ((2, 3 * units),)}, ["h"], masked)
+        one("gru", "reset_after = false", lambda: keras.layers.GRU(units, reset_after=False, **both), {**gru, "r.b": ((1, 3 * units),)}, ["h"], masked)
+    for merge in ("concat", "sum", "mul", "ave"):
+        width = 2 * units if merge == "concat" else units
+        def result(v, merge=merge):
+            net = keras.layers.Bidirectional(keras.layers.LSTM(units, return_sequences=True), merge_mode=merge)
+            net.build(v["x"].shape)
+            net.set_weights(given(v, "both.forward") + given(v, "both.backward"))
+            return {"y": net(v["x"], mask=v["mask"])}
+        case("bidirectional_" + merge, f"model m(x: f32[batch, {time}, {k}], mask: bool[batch, {time}]) -> y: f32[batch, {time}, {width}] {{ y = x |> bidirectional(lstm(units = {units}), merge = {merge}, mask = mask) as both }}",
+             {"x": ((2, time, k),), "mask": ((2, time), 0, 2, "bool"), **weights("both.forward", 4), **weights("both.backward", 4)}, result)
+    def conv_lstm(v):
+        net = keras.layers.ConvLSTM2D(2, 3, padding="valid", recurrent_activation="sigmoid", return_sequences=True, return_state=True)
+        net.build(v["x"].shape)
+        net.set_weights([v["r_input_inner_w"], v["r_recurrent_w"], v["r_input_inner_b"]])
+        return dict(zip(["y", "h"], net(v["x"])))
+    case("conv_lstm", """model m(x: f32[batch, 3, 5, 4, 2]) -> y: f32[batch, 3, 3, 2, 2], h: f32[batch, 3, 2, 2] {
+    let r = x |> conv_lstm(2, kernel = 3)
+    y = r.y
+    h = r.h
+}""", {"x": ((2, 3, 5, 4, 2),), "r.input.inner.w": ((3, 3, 2, 8),), "r.input.inner.b": ((8,),), "r.recurrent.w": ((3, 3, 2, 8),)}, conv_lstm)
+    def stateful(v):
+        net = keras.layers.LSTM(units, return_sequences=True, stateful=True)
+        net.build(v["x"].shape)
+        net.set_weights(given(v, "s.lstm"))
+        losses = []
+        for _ in range(3):
+            y = array(net(v["x"]))
+            losses.append(((y - v["t"]) ** 2).mean())
+        return {"loss": losses, "s.h": np.concatenate([y[:, -1], np.zeros((1, units))])}
+    case("stateful_lstm", f"""model m(x: f32[batch, {time}, {k}]) -> y: f32[batch, {time}, {units}] {{ y = x |> stateful_lstm({units}, rows = 3) as s }}
+train m(t: f32[batch, {time}, {units}]) {{ loss = mse(y, t); optimizer = sgd(lr = 0) }}""",
+         {"x": ((2, time, k),), "t": ((2, time, units),), **weights("s.lstm", 4)}, stateful, gradients=False)
+
+
+def temporal_classification():
+    def of(v, times, lengths):
+        logp = F.log_softmax(t(v["z"]), -1).transpose(0, 1)
+        return F.ctc_loss(logp, t(v["label"]).long(), t(times), t(lengths), reduction="none", zero_infinity=False)
+    def result(v):
+        full = np.full(4, 7), np.full(4, 3)
+        return {"all": of(v, *full), "some": of(v, v["times"], v["lengths"])}
+    case("ctc", """model m(z: f32[batch, 7, 5], label: i32[batch, 3], times: i32[batch], lengths: i32[batch]) -> all: f32[batch], some: f32[batch] {
+    all = ctc(z, label)
+    some = ctc(z, label, times = times, lengths = lengths)
+}""", {"z": ((4, 7, 5), -2, 2), "label": ((4, 3), 1, 5, "i32"), "times": ((4,), 6, 8, "i32"), "lengths": ((4,), 1, 4, "i32")}, result)
+
+
 def main():
     torch.set_num_threads(1)
-    for make in [activations, convolutions, pools, norms, attention, shapes, losses, metrics, schedules, optimizers, training_mode]:
+    for make in [activations, convolutions, pools, norms, attention, shapes, losses, metrics, schedules, optimizers, training_mode,
+                 transposed, recurrent, temporal_classification]:
         make()
     with open(os.path.join(HERE, "cases.json"), "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(c) for c in CASES) + "\n]\n")

@@ -38,6 +38,7 @@ pub fn elaborate_files(
     let (frontend, more) = load(&sources, &parsed.file, &library);
     diagnostics.extend(more);
     let options = ElaborateOptions { model: model.map(str::to_string), lint: false };
+    let frontend = frontend.with_gradients(dlc_passes::autodiff::gradients);
     let (program, more) = frontend.elaborate(&options);
     diagnostics.extend(more);
     (program, diagnostics, sources)
@@ -51,6 +52,7 @@ pub fn lint(text: &str) -> (Option<ModelProgram>, Vec<Diagnostic>, Sources) {
     let parsed = parse(main, text);
     let (frontend, mut diagnostics) = load(&sources, &parsed.file, &library);
     diagnostics.extend(parsed.diagnostics);
+    let frontend = frontend.with_gradients(dlc_passes::autodiff::gradients);
     let (program, more) = frontend.elaborate(&ElaborateOptions { model: None, lint: true });
     diagnostics.extend(more);
     (program, diagnostics, sources)

@@ -51,6 +51,24 @@ impl Graph {
         );
         self.outputs.push(Output { kind: OutputKind::Assign(leaf), value });
     }
+
+    /// Makes a value what a recurrence carries from step to step.
+    ///
+    /// # Panics
+    /// When `recur` is no recurrence or differs from `value` in element type or shape.
+    pub fn carry(&mut self, recur: NodeId, value: NodeId) {
+        let (to, from) = (&self.nodes[recur], &self.nodes[value]);
+        assert!(
+            matches!(to.op, Op::Recur { .. }) && to.elem == from.elem && to.shape == from.shape,
+            "graph `{}`: {recur} ({}{}) cannot carry {value} ({}{})",
+            self.name,
+            elem_name(to.elem),
+            infer::shape_text(&to.shape),
+            elem_name(from.elem),
+            infer::shape_text(&from.shape),
+        );
+        self.outputs.push(Output { kind: OutputKind::Carry(recur), value });
+    }
 }
 
 impl Read {
@@ -417,6 +435,14 @@ impl GraphBuilder<'_> {
     pub fn gather(&mut self, gather: Gather, shape: Vec<Dim>) -> NodeId {
         let elem = self.elem(gather.operand);
         self.node(Op::Gather(gather), elem, shape)
+    }
+
+    /// A value carried over so many steps; [`Graph::carry`] says what it carries.
+    pub fn recur(&mut self, init: NodeId, steps: i64, reverse: bool) -> NodeId {
+        let mut shape = self.shape(init).to_vec();
+        shape.insert(0, Dim::fixed(steps));
+        let elem = self.elem(init);
+        self.node(Op::Recur { init, reverse }, elem, shape)
     }
 
     /// Rows of a table: `out[index.., rest..] = table[index[..], rest..]`.

@@ -307,6 +307,14 @@ pub enum Op {
     Gather(Gather),
     /// A value that the parts of a batch give to one another.
     Exchange(Exchange),
+    /// A value carried along its first axis, the steps: slice 0 is `init`, slice t is slice t - 1 of the value that the graph's
+    /// [`OutputKind::Carry`] names, a later node. In reverse the last slice is `init` and slice t is slice t + 1 of that value.
+    Recur {
+        /// The first slice in the order of the steps.
+        init: NodeId,
+        /// Whether the last step comes first.
+        reverse: bool,
+    },
 }
 
 impl Op {
@@ -319,6 +327,7 @@ impl Op {
             }
             Op::Unary(_, a) | Op::Convert(a) | Op::Reshape(a) => vec![*a],
             Op::View { operand, .. } => vec![*operand],
+            Op::Recur { init, .. } => vec![*init],
             Op::Binary(_, a, b) | Op::Compare(_, a, b) => vec![*a, *b],
             Op::Select(a, b, c) | Op::Fma(a, b, c) => vec![*a, *b, *c],
             Op::Contract(contract) => contract.reads.iter().map(|read| read.value).collect(),
@@ -338,6 +347,7 @@ impl Op {
             }
             Op::Unary(_, a) | Op::Convert(a) | Op::Reshape(a) => *a = to(*a),
             Op::View { operand, .. } => *operand = to(*operand),
+            Op::Recur { init, .. } => *init = to(*init),
             Op::Binary(_, a, b) | Op::Compare(_, a, b) => {
                 *a = to(*a);
                 *b = to(*b);
@@ -395,9 +405,11 @@ pub enum OutputKind {
     Result(String),
     /// It becomes the new value of this parameter or state leaf.
     Assign(NodeId),
+    /// This recurrence carries it from step to step.
+    Carry(NodeId),
 }
 
-/// An effect of the graph.
+/// An effect of the graph, or what a recurrence carries on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// What becomes of it.
@@ -465,6 +477,37 @@ impl Graph {
             counts[output.value.index()] += 1;
         }
         counts
+    }
+
+    /// Which nodes the outputs need, and those that are kept anyway with what they need. What a recurrence carries is needed if it is.
+    pub fn needed(&self, keep: impl Fn(NodeId, &Node) -> bool) -> Vec<bool> {
+        let mut needed: Vec<bool> = self.nodes.iter().map(|(id, node)| keep(id, node)).collect();
+        let mut carries = Vec::new();
+        for output in &self.outputs {
+            match output.kind {
+                OutputKind::Carry(recur) => carries.push((recur, output.value)),
+                OutputKind::Result(_) => needed[output.value.index()] = true,
+                OutputKind::Assign(leaf) => {
+                    needed[output.value.index()] = true;
+                    needed[leaf.index()] = true;
+                }
+            }
+        }
+        loop {
+            for (id, node) in self.nodes.iter().rev() {
+                if needed[id.index()] {
+                    node.op.operands().iter().for_each(|operand| needed[operand.index()] = true);
+                }
+            }
+            let mut more = false;
+            for &(recur, value) in &carries {
+                more |= needed[recur.index()] && !needed[value.index()];
+                needed[value.index()] |= needed[recur.index()];
+            }
+            if !more {
+                return needed;
+            }
+        }
     }
 
     /// The leaf of that name.

@@ -43,6 +43,7 @@ pub fn signature(nodes: &Nodes, op: &Op) -> Signature {
         Op::Compare(_, a, _) => Signature { elem: Some(ElemType::Bool), ..like(*a) },
         Op::Convert(a) => Signature { elem: None, ..like(*a) },
         Op::View { operand, .. } => Signature { shape: None, ..like(*operand) },
+        Op::Recur { init, .. } => Signature { shape: None, ..like(*init) },
         Op::Reshape(a) => Signature { shape: None, ..like(*a) },
         Op::Gather(gather) => Signature { shape: None, ..like(gather.operand) },
         Op::Exchange(exchange) => {
@@ -217,6 +218,7 @@ impl Checker<'_> {
                     format!("{} for {} parts", shape_text(self.shape), exchange.parts)
                 });
             }
+            Op::Recur { init, .. } => self.recur(*init),
         }
     }
 
@@ -282,6 +284,20 @@ impl Checker<'_> {
                 || format!("{sub} of {operand} is not proven to be in 0..{}", dim_text(extent)),
             );
         }
+    }
+
+    fn recur(&mut self, init: NodeId) {
+        let (nodes, shape) = (self.nodes, self.shape);
+        let steps = shape.first().and_then(|dim| dim.as_fixed());
+        // One step would be no recurrence, and rules for axes of one element would hide which axis is that of the steps.
+        self.require(steps.is_some_and(|steps| steps >= 2), "a recurrence has fixed steps", || {
+            shape_text(shape)
+        });
+        let slice = shape.get(1..).unwrap_or_default();
+        let first = &nodes[init].shape;
+        self.require(first == slice, "a recurrence begins with a slice of itself", || {
+            format!("{init} is {}, the result {}", shape_text(first), shape_text(shape))
+        });
     }
 
     fn gather(&mut self, gather: &Gather) {

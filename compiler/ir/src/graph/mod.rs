@@ -18,6 +18,11 @@
 //!   errors of the data, which the interpreter reports.
 //! * Terms excluded by a [`Guard`], a [`Congruence`] or [`Fill::Skip`] do not exist; `Fill::Value` terms do.
 //!
+//! # Recurrences
+//! A recurrence ([`Op::Recur`]) carries a value along its first axis, so the nodes between it and the value that it carries run step by
+//! step: they are a loop, which [`loops::Loops`] finds. Each of them has the steps as its first axis and reads the others at its own
+//! step only; what they read from outside they read as they like. All other nodes are whole tensors, before the loop or after it.
+//!
 //! # Orders of sums
 //! The axes of a contraction in normal form are output axes, then reduction axes; terms are ordered by their reduction index,
 //! lexicographically. Terms that do not exist keep their place in that order.
@@ -53,6 +58,7 @@ pub mod infer;
 #[cfg(feature = "interpreters")]
 mod interpret;
 pub(crate) mod lex;
+pub mod loops;
 pub mod ops;
 pub(crate) mod parse;
 pub mod philox;
@@ -60,6 +66,7 @@ pub(crate) mod print;
 mod prune;
 pub mod range;
 mod retype;
+pub mod stepped;
 mod tensor;
 mod verify;
 

@@ -260,6 +260,8 @@ pub mod word {
     pub const ALL_GATHER: &str = "all_gather";
     /// [`super::Op::Exchange`] with [`super::ExchangeKind::AllToAll`].
     pub const ALL_TO_ALL: &str = "all_to_all";
+    /// [`super::Op::Recur`].
+    pub const RECUR: &str = "recur";
 }
 
 impl Op {
@@ -293,6 +295,9 @@ impl Op {
                 PLAIN,
                 "out[W i] = combine over i of a[A i] * b[B i]",
             ),
+            Op::Recur { .. } => {
+                info(word::RECUR, &["init"], Any, PLAIN, "init, then the carried value a step on")
+            }
             Op::Gather(_) => {
                 info(word::GATHER, &["x", "index"], Any, PLAIN, "x[.., index[subs(o)], ..]")
             }
@@ -352,6 +357,7 @@ mod tests {
         names.extend([word::INPUT, word::CONST, word::IOTA, word::EXTENT, word::RANDOM]);
         names.extend([word::SELECT, word::FMA, word::CONVERT, word::VIEW, word::RESHAPE]);
         names.extend([word::CONTRACT, word::GATHER, word::ALL_GATHER, word::ALL_TO_ALL]);
+        names.extend([word::RECUR]);
         let distinct: BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(distinct.len(), names.len());
     }

@@ -136,12 +136,18 @@ impl Parser {
             self.graph.outputs.push(Output { kind, value });
             return Ok(());
         }
+        if c.eat("carry") {
+            let kind = OutputKind::Carry(self.known(c)?);
+            let value = self.known(c)?;
+            self.graph.outputs.push(Output { kind, value });
+            return Ok(());
+        }
         self.node(c)
     }
 
     fn node(&mut self, c: &mut Cursor) -> Parsed<()> {
         let Token::Node(number) = c.peek() else {
-            return Err(c.error("expected a node, `stage`, `result`, `assign` or `}`"));
+            return Err(c.error("expected a node, `stage`, `result`, `assign`, `carry` or `}`"));
         };
         if self.numbers.contains_key(&number) {
             return Err(c.error(&format!("%{number} is defined twice")));
@@ -223,6 +229,7 @@ impl Parser {
             word::GATHER => Ok(Op::Gather(self.gather(c)?)),
             word::ALL_GATHER => self.exchange(c, ExchangeKind::AllGather),
             word::ALL_TO_ALL => self.exchange(c, ExchangeKind::AllToAll),
+            word::RECUR => Ok(Op::Recur { init: self.known(c)?, reverse: c.eat("reverse") }),
             _ => Err(c.error_before("unknown operation")),
         }
     }
@@ -469,11 +476,14 @@ stage forward
   %18: f32[batch, 6] = view %0[i0, 0, -2*i1 + 5] else -0.0
   %19: f32[2*batch, 2] = reshape %18
   %20: f32[batch, 70] = gather %3[%2[i0], i1]
+  %21: f32[7, batch, 70] = recur %20
+  %22: f32[7, batch, 70] = recur %20 reverse
 stage update
-  %21: f32[batch, 4] = contract argmax [i0 < batch, i1 < 4, i2 < 3] %0[i0, i1 + i2 - 1, i1] skip
-  %22: f32[8] = contract sum [i0 < 3, i1 < 2] into [2*i0 + i1] %5[i0] * %5[i1] else 1.5 where 0 <= i0 - i1 < batch, i0 + i1 - 1 mod 2 = 0 order lanes(run 3, runs 5, shard i1)
-  result "a b" %22
+  %23: f32[batch, 4] = contract argmax [i0 < batch, i1 < 4, i2 < 3] %0[i0, i1 + i2 - 1, i1] skip
+  %24: f32[8] = contract sum [i0 < 3, i1 < 2] into [2*i0 + i1] %5[i0] * %5[i1] else 1.5 where 0 <= i0 - i1 < batch, i0 + i1 - 1 mod 2 = 0 order lanes(run 3, runs 5, shard i1)
+  result "a b" %24
   assign %3 %3
+  carry %21 %22
 }
 "#;
 

@@ -47,6 +47,7 @@ impl fmt::Display for Graph {
                     writeln!(f, "  result \"{}\" {}", escape(name), output.value)?;
                 }
                 OutputKind::Assign(leaf) => writeln!(f, "  assign {leaf} {}", output.value)?,
+                OutputKind::Carry(recur) => writeln!(f, "  carry {recur} {}", output.value)?,
             }
         }
         writeln!(f, "}}")
@@ -132,6 +133,9 @@ fn op_text(node: &Node) -> String {
                 round => format!(" round {round}"),
             };
             format!("{name} {} parts {}{among}{round}", exchange.operand, exchange.parts)
+        }
+        Op::Recur { init, reverse } => {
+            format!("{name} {init}{}", if *reverse { " reverse" } else { "" })
         }
     }
 }

@@ -21,26 +21,15 @@ impl Graph {
 }
 
 fn sweep(graph: &mut Graph, kept: Vec<&mut NodeId>, keep_leaves: bool) {
-    let mut used = vec![false; graph.nodes.len()];
-    for output in &graph.outputs {
-        used[output.value.index()] = true;
-        if let OutputKind::Assign(leaf) = output.kind {
-            used[leaf.index()] = true;
-        }
-    }
-    for node in &kept {
-        used[node.index()] = true;
-    }
-    for (id, node) in graph.nodes.iter().rev() {
-        if keep_leaves && matches!(node.op, Op::Input { .. }) {
-            used[id.index()] = true;
-        }
-        if used[id.index()] {
-            for operand in node.op.operands() {
-                used[operand.index()] = true;
-            }
-        }
-    }
+    let mut is_kept = vec![false; graph.nodes.len()];
+    kept.iter().for_each(|node| is_kept[node.index()] = true);
+    let used = graph.needed(|id, node| {
+        is_kept[id.index()] || (keep_leaves && matches!(node.op, Op::Input { .. }))
+    });
+    graph.outputs.retain(|output| match output.kind {
+        OutputKind::Carry(recur) => used[recur.index()],
+        OutputKind::Result(_) | OutputKind::Assign(_) => true,
+    });
     let mut new: Vec<Option<NodeId>> = vec![None; graph.nodes.len()];
     let old = std::mem::take(&mut graph.nodes);
     // An unused node has no place; nothing that is used refers to it.
@@ -55,8 +44,8 @@ fn sweep(graph: &mut Graph, kept: Vec<&mut NodeId>, keep_leaves: bool) {
     }
     for output in &mut graph.outputs {
         output.value = place(&new, output.value);
-        if let OutputKind::Assign(leaf) = &mut output.kind {
-            *leaf = place(&new, *leaf);
+        if let OutputKind::Assign(of) | OutputKind::Carry(of) = &mut output.kind {
+            *of = place(&new, *of);
         }
     }
     for node in kept {

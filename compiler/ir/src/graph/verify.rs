@@ -6,6 +6,7 @@
 
 use super::data::{Graph, InputRole, Node, NodeId, Op, OutputKind};
 use super::infer::{self, Problem, shape_text};
+use super::loops::{Loops, broken_step};
 use super::ops::elem_name;
 use crate::layout::{Layout, PhysicalAxis};
 use dlc_abi::{Dim, ElemType, WINDOW_INPUT};
@@ -56,6 +57,9 @@ impl Graph {
         }
         verifier.inputs();
         verifier.outputs();
+        if verifier.errors.is_empty() {
+            verifier.loops();
+        }
         if verifier.errors.is_empty() { Ok(()) } else { Err(verifier.errors) }
     }
 }
@@ -154,12 +158,13 @@ impl Verifier<'_> {
         let graph = self.graph;
         let mut results: FxHashMap<&str, ()> = FxHashMap::default();
         let mut assigned: FxHashMap<NodeId, ()> = FxHashMap::default();
+        let mut carried: FxHashMap<NodeId, ()> = FxHashMap::default();
         for output in &graph.outputs {
             let value = output.value;
-            let Some(node) = graph.nodes.get(value) else {
+            if graph.nodes.get(value).is_none() {
                 self.fail(None, "outputs are nodes", value.to_string());
                 continue;
-            };
+            }
             match &output.kind {
                 OutputKind::Result(name) => {
                     if results.insert(name, ()).is_some() {
@@ -172,16 +177,7 @@ impl Verifier<'_> {
                     }
                     match graph.nodes.get(*leaf) {
                         Some(to) if is_kept(&to.op) => {
-                            if to.elem != node.elem || to.shape != node.shape {
-                                let detail = format!(
-                                    "{value} is {}{}, {leaf} is {}{}",
-                                    elem_name(node.elem),
-                                    shape_text(&node.shape),
-                                    elem_name(to.elem),
-                                    shape_text(&to.shape)
-                                );
-                                self.fail(None, "assigned values fit their leaf", detail);
-                            }
+                            self.fits("assigned values fit their leaf", value, *leaf);
                         }
                         _ => self.fail(
                             None,
@@ -190,6 +186,52 @@ impl Verifier<'_> {
                         ),
                     }
                 }
+                OutputKind::Carry(recur) => {
+                    if carried.insert(*recur, ()).is_some() {
+                        self.fail(None, "a recurrence carries one value", recur.to_string());
+                    }
+                    match graph.nodes.get(*recur) {
+                        Some(Node { op: Op::Recur { .. }, stage, .. }) => {
+                            self.fits("carried values fit their recurrence", value, *recur);
+                            let same = graph.nodes[value].stage == *stage;
+                            if !same {
+                                let detail = format!("{value} of {recur}");
+                                self.fail(None, "a loop is of one stage", detail);
+                            }
+                        }
+                        _ => self.fail(None, "recurrences carry", format!("{recur} is none")),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Verifier<'_> {
+    fn fits(&mut self, law: &'static str, value: NodeId, target: NodeId) {
+        let (node, to) = (&self.graph.nodes[value], &self.graph.nodes[target]);
+        if to.elem != node.elem || to.shape != node.shape {
+            let detail = format!(
+                "{value} is {}{}, {target} is {}{}",
+                elem_name(node.elem),
+                shape_text(&node.shape),
+                elem_name(to.elem),
+                shape_text(&to.shape)
+            );
+            self.fail(None, law, detail);
+        }
+    }
+
+    /// Every recurrence carries a value, and loops keep to their steps.
+    fn loops(&mut self) {
+        let graph = self.graph;
+        let loops = Loops::of(graph);
+        for (id, node) in graph.nodes.iter() {
+            if matches!(node.op, Op::Recur { .. }) && loops.next_of(id).is_none() {
+                self.fail(Some(id), "a recurrence carries one value", "it carries none".into());
+            }
+            if let Some(detail) = broken_step(graph, &loops, id) {
+                self.fail(Some(id), "loops run step by step", detail);
             }
         }
     }

@@ -189,6 +189,15 @@ impl Default for Schedule {
     }
 }
 
+/// Marks a phase of a loop: the first space axis counts the steps, and the phase runs for one of them at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// Which loop of the segment; its phases stand side by side and are repeated together.
+    pub number: usize,
+    /// Whether the last step comes first.
+    pub reverse: bool,
+}
+
 /// One scheduled loop nest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phase {
@@ -206,6 +215,8 @@ pub struct Phase {
     pub stores: Vec<Store>,
     /// How it is cut.
     pub schedule: Schedule,
+    /// The loop that it is a part of.
+    pub step: Option<Step>,
     /// Whether all parts must have finished the phases before.
     pub barrier_before: bool,
 }
@@ -303,6 +314,17 @@ impl Program {
 }
 
 impl Phase {
+    /// The axes cut into units, that of the steps of a loop before the schedule's own: a unit is within one step.
+    pub fn unit_axes(&self) -> Vec<UnitAxis> {
+        let step = self.step.map(|_| UnitAxis { axis: 0, tile: 1 });
+        step.into_iter().chain(self.schedule.units.iter().copied()).collect()
+    }
+
+    /// The last axis of the space that runs inside a unit, for lanes.
+    pub fn inner_axis(&self) -> Option<usize> {
+        self.n_space.checked_sub(1).filter(|&axis| axis > 0 || self.step.is_none())
+    }
+
     /// Extents of the space axes.
     pub fn space(&self) -> &[Dim] {
         &self.axes[..self.n_space]

@@ -3,7 +3,7 @@
 //! Work units run in a random order (by seed), so a phase whose units depend on each other gives another result or is caught by the race check:
 //! between two barriers no element may be written by one unit and touched by another.
 
-use super::data::{BufferId, Exchange, Phase, Program};
+use super::data::{BufferId, Exchange, Phase, Program, Segment};
 use super::points::{Evaluator, Point};
 use crate::affine::Affine;
 use crate::entity::IndexVec;
@@ -122,14 +122,15 @@ pub fn interpret_part(
     for (at, segment) in program.segments.iter().enumerate() {
         take_before(program, at, &mut memory, batch, partners)?;
         memory.touched.clear();
-        for (number, phase) in segment.phases.iter().enumerate() {
+        for (number, phase, step) in turns(segment) {
             if phase.barrier_before {
                 memory.touched.clear();
             }
             let evaluator = Evaluator { program, phase, batch };
             for unit in shuffled(n_units(phase, batch), &mut order) {
-                memory.actor = (number, unit);
-                for point in points_of_unit(phase, batch, unit) {
+                // Serial phases are run by one part, one after the other: between them nobody races.
+                memory.actor = Actor { phase: number, unit, serial: phase.schedule.serial };
+                for point in points_of_unit(phase, batch, unit, step) {
                     evaluator.run(&mut memory, &point)?;
                 }
             }
@@ -165,6 +166,32 @@ fn take_before(
     Ok(())
 }
 
+/// The phases of a segment in the order in which they run, numbered anew in every step, with the step of those of loops.
+fn turns(segment: &Segment) -> Vec<(usize, &Phase, Option<i64>)> {
+    let mut turns = Vec::new();
+    let mut rest = &segment.phases[..];
+    while let Some(first) = rest.first() {
+        let n_own = match first.step {
+            None => 1,
+            Some(_) => rest.iter().take_while(|phase| phase.step == first.step).count(),
+        };
+        let (own, later) = rest.split_at(n_own);
+        rest = later;
+        let Some(step) = first.step else {
+            turns.push((turns.len(), first, None));
+            continue;
+        };
+        let steps = first.axes[0].as_fixed().unwrap_or(0);
+        for turn in 0..steps {
+            let at = if step.reverse { steps - 1 - turn } else { turn };
+            for phase in own {
+                turns.push((turns.len(), phase, Some(at)));
+            }
+        }
+    }
+    turns
+}
+
 /// Units along each unit axis.
 fn unit_counts(phase: &Phase, batch: i64) -> Vec<i64> {
     let count = |axis: usize, tile: i64| (phase.axes[axis].at(batch) + tile - 1) / tile;
@@ -176,8 +203,11 @@ fn n_units(phase: &Phase, batch: i64) -> usize {
 }
 
 /// All points of a work unit, in lexicographic order.
-fn points_of_unit(phase: &Phase, batch: i64, unit: usize) -> Vec<Point> {
+fn points_of_unit(phase: &Phase, batch: i64, unit: usize, step: Option<i64>) -> Vec<Point> {
     let mut ranges: Vec<(i64, i64)> = phase.space().iter().map(|dim| (0, dim.at(batch))).collect();
+    if let Some(step) = step {
+        ranges[0] = (step, step + 1);
+    }
     let mut number = unit as i64;
     let counts = unit_counts(phase, batch);
     for (cut, count) in phase.schedule.units.iter().zip(counts).rev() {
@@ -212,11 +242,28 @@ fn shuffled(n: usize, state: &mut u64) -> Vec<usize> {
     order
 }
 
+/// A unit at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Actor {
+    /// The phase, by its place in the order of execution.
+    phase: usize,
+    unit: usize,
+    /// Whether the phase runs on one part.
+    serial: bool,
+}
+
+impl Actor {
+    /// Whether two units may run at the same time.
+    fn meets(self, other: Actor) -> bool {
+        self != other && !(self.serial && other.serial && self.phase != other.phase)
+    }
+}
+
 /// Who touched an element since the last barrier.
 #[derive(Debug, Clone, Copy, Default)]
 struct Touched {
-    writer: Option<(usize, usize)>,
-    reader: Option<(usize, usize)>,
+    writer: Option<Actor>,
+    reader: Option<Actor>,
     /// Whether several units have read it.
     read_by_many: bool,
 }
@@ -226,8 +273,8 @@ pub(super) struct Memory<'a> {
     program: &'a Program,
     elements: IndexVec<BufferId, Vec<Option<u64>>>,
     touched: FxHashMap<(BufferId, usize), Touched>,
-    /// Phase and unit at work.
-    actor: (usize, usize),
+    /// The unit at work.
+    actor: Actor,
 }
 
 impl<'a> Memory<'a> {
@@ -243,7 +290,8 @@ impl<'a> Memory<'a> {
                 vec![None; buffer.layout.elements(&buffer.shape, program.max_batch).max(1) as usize]
             })
             .collect();
-        let mut memory = Memory { program, elements, touched: FxHashMap::default(), actor: (0, 0) };
+        let actor = Actor { phase: 0, unit: 0, serial: false };
+        let mut memory = Memory { program, elements, touched: FxHashMap::default(), actor };
         for (id, buffer) in program.buffers.iter() {
             let is_leaf =
                 matches!(buffer.role, BufferRole::Input | BufferRole::Param | BufferRole::State);
@@ -321,12 +369,12 @@ impl<'a> Memory<'a> {
     ) -> Result<u64, TileError> {
         let touched = self.touched.entry((memory, element)).or_default();
         if let Some(writer) = touched.writer
-            && writer != self.actor
+            && writer.meets(self.actor)
         {
             return Err(self.race(phase, "reads", (memory, element), writer, "written"));
         }
         match touched.reader {
-            Some(reader) if reader != self.actor => touched.read_by_many = true,
+            Some(reader) if reader.meets(self.actor) => touched.read_by_many = true,
             _ => touched.reader = Some(self.actor),
         }
         self.elements[memory][element].ok_or_else(|| TileError::Unwritten {
@@ -344,9 +392,9 @@ impl<'a> Memory<'a> {
     ) -> Result<(), TileError> {
         let touched = self.touched.entry((memory, element)).or_default();
         let other_reader =
-            touched.reader.filter(|&reader| reader != self.actor || touched.read_by_many);
+            touched.reader.filter(|&reader| reader.meets(self.actor) || touched.read_by_many);
         let found = match (touched.writer, other_reader) {
-            (Some(writer), _) if writer != self.actor => Some((writer, "written")),
+            (Some(writer), _) if writer.meets(self.actor) => Some((writer, "written")),
             (_, Some(reader)) => Some((reader, "read")),
             _ => None,
         };
@@ -363,16 +411,16 @@ impl<'a> Memory<'a> {
         phase: &Phase,
         action: &'static str,
         (memory, element): (BufferId, usize),
-        other: (usize, usize),
+        other: Actor,
         touched: &'static str,
     ) -> TileError {
         TileError::Race {
             phase: phase.name.clone(),
-            unit: self.actor.1,
+            unit: self.actor.unit,
             action,
             element,
             buffer: self.program.buffers[memory].name.clone(),
-            other: format!("unit {} of phase {}", other.1, other.0),
+            other: format!("unit {} of phase {}", other.unit, other.phase),
             touched,
         }
     }

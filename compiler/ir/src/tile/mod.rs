@@ -6,6 +6,9 @@
 //! expressions that its stores need. If it has a [`Reduction`], the terms are first combined over all points of the *reduction* axes, in
 //! the frozen order, and [`Expr::Reduced`] is their result. All loads of a point happen before its stores.
 //!
+//! Neighbouring phases with the same [`Step::number`] are a loop: they run in order for one index of their first axis, then for the
+//! next, with the same barriers each time.
+//!
 //! The space is cut into *work units* by the [`Schedule`]; units may run in any order and at the same time, so no unit may read or write an
 //! element that another unit of the phase writes (the interpreter's race check). Schedules never change a bit.
 //!
@@ -31,7 +34,7 @@ pub use verify::BrokenLaw;
 
 pub use data::{
     Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment,
-    Store, UnitAxis,
+    Step, Store, UnitAxis,
 };
 
 #[cfg(all(test, feature = "interpreters"))]

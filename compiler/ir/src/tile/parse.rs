@@ -6,7 +6,7 @@
 
 use super::data::{
     Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment,
-    Store, UnitAxis,
+    Step, Store, UnitAxis,
 };
 use super::print::{exchange_name, kind_name, role_name};
 use crate::affine::Affine;
@@ -179,6 +179,12 @@ fn phase_head(c: &mut Cursor) -> Parsed<Phase> {
     }
     c.expect("]")?;
     let barrier_before = c.eat("barrier");
+    let step = if c.eat("step") {
+        let number = c.unsigned()? as usize;
+        Some(Step { number, reverse: c.eat("reverse") })
+    } else {
+        None
+    };
     Ok(Phase {
         name,
         axes,
@@ -187,6 +193,7 @@ fn phase_head(c: &mut Cursor) -> Parsed<Phase> {
         reduction: None,
         stores: Vec::new(),
         schedule: schedule(c)?,
+        step,
         barrier_before,
     })
 }

@@ -14,9 +14,9 @@
 //! }
 //! ```
 //! Buffers and the expressions of a phase are numbered by position. Reduction axes stand behind the bar. What a schedule does not say is
-//! one lane, one row and no units.
+//! one lane, one row and no units. `step 0` before the schedule marks a phase of a loop.
 
-use super::data::{Buffer, Expr, Node, Phase, Program, Reduction, Schedule};
+use super::data::{Buffer, Expr, Node, Phase, Program, Reduction, Schedule, Step};
 use crate::affine::Affine;
 use crate::graph::Guard;
 use crate::graph::infer::{dim_text, shape_text};
@@ -121,9 +121,14 @@ fn write_phase(f: &mut fmt::Formatter<'_>, phase: &Phase) -> fmt::Result {
         axes += &format!(" | {}", reduced.join(", "));
     }
     let barrier = if phase.barrier_before { " barrier" } else { "" };
+    let step = match phase.step {
+        None => String::new(),
+        Some(Step { number, reverse: false }) => format!(" step {number}"),
+        Some(Step { number, reverse: true }) => format!(" step {number} reverse"),
+    };
     writeln!(
         f,
-        "  phase \"{}\" [{axes}]{barrier}{}",
+        "  phase \"{}\" [{axes}]{barrier}{step}{}",
         escape(&phase.name),
         schedule_text(&phase.schedule)
     )?;

@@ -38,8 +38,11 @@ impl Program {
         }
         checker.exchanges();
         checker.definitions();
-        for phase in self.segments.iter().flat_map(|segment| &segment.phases) {
-            checker.phase(phase);
+        for segment in &self.segments {
+            for phase in &segment.phases {
+                checker.phase(phase);
+            }
+            checker.loops(&segment.phases);
         }
         if checker.broken.is_empty() { Ok(()) } else { Err(checker.broken) }
     }
@@ -218,6 +221,32 @@ impl Checker<'_> {
         }
         self.place = name;
         self.schedule(phase);
+    }
+
+    /// Phases of a loop stand side by side and have the same steps.
+    fn loops(&mut self, phases: &[Phase]) {
+        let mut closed = BTreeSet::new();
+        let mut before: Option<&Phase> = None;
+        for phase in phases {
+            self.place = format!("phase \"{}\"", phase.name);
+            let last = before.replace(phase).filter(|last| last.step != phase.step);
+            if let Some(step) = last.and_then(|last| last.step) {
+                closed.insert(step.number);
+            }
+            let Some(step) = phase.step else { continue };
+            self.require(!closed.contains(&step.number), || {
+                format!("loop {} goes on after its end", step.number)
+            });
+            let fixed = phase.n_space > 0 && phase.axes[0].as_fixed().is_some_and(|n| n >= 1);
+            self.require(fixed, || "a loop has fixed steps".into());
+            let of_loop = phases.iter().filter(|other| other.step == Some(step));
+            let same = of_loop.into_iter().all(|other| other.axes.first() == phase.axes.first());
+            self.require(same, || "phases of a loop have the same steps".into());
+            let schedule = &phase.schedule;
+            let cut = schedule.units.iter().any(|unit| unit.axis == 0);
+            let walked = schedule.lane_axis == Some(0) || schedule.row_axis == Some(0);
+            self.require(!cut && !walked, || "steps are not cut, nor lanes or rows".into());
+        }
     }
 
     /// Whether every space axis can be told from the subscripts: each axis longer than one occurs, and in each subscript the steps of an

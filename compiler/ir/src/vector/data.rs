@@ -485,7 +485,7 @@ pub enum Stmt {
         args: Vec<Val>,
     },
     /// Waits for all parts; if the barrier returns another value than [`dlc_abi::BARRIER_OK`], the segment returns
-    /// [`dlc_abi::STATUS_CANCELLED`]. Only at the top level of a segment.
+    /// [`dlc_abi::STATUS_CANCELLED`]. In segments, under no condition; loops round it have the same trips in all parts.
     Barrier,
 }
 

@@ -5,7 +5,8 @@
 //! * Masks have the lanes of what they select and the width of its elements.
 //! * Loads, stores and gathers meet lanes of the storage's element type.
 //! * Kernels call nothing. Phases and segments are scalar: all their values are Int. Phases call kernels, segments
-//!   call phases and kernels; a callee stands before its caller. Barriers stand at the top level of segments.
+//!   call phases and kernels; a callee stands before its caller. Barriers stand in segments and under no condition; loops round them
+//!   have the same trips in all parts.
 //! * Names are unique and hold no white space, parentheses, commas or quotes.
 
 use std::fmt;
@@ -225,11 +226,11 @@ impl<'a> Verifier<'a> {
         });
     }
 
-    fn block(&mut self, block: &'a Block, depth: usize) -> Vec<Val> {
+    fn block(&mut self, block: &'a Block, conditions: usize) -> Vec<Val> {
         let mut defined = Vec::new();
         for stmt in &block.stmts {
             self.statement = Some(stmt);
-            self.stmt(stmt, depth, &mut defined);
+            self.stmt(stmt, conditions, &mut defined);
         }
         defined
     }
@@ -243,7 +244,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn stmt(&mut self, stmt: &'a Stmt, depth: usize, defined: &mut Vec<Val>) {
+    fn stmt(&mut self, stmt: &'a Stmt, conditions: usize, defined: &mut Vec<Val>) {
         match stmt {
             Stmt::Let(val, inst) => {
                 let n_errors = self.errors.len();
@@ -270,17 +271,17 @@ impl<'a> Verifier<'a> {
                 self.int(*value);
             }
             Stmt::Transpose { inputs, results } => self.transpose(inputs, results, defined),
-            Stmt::Loop(stmt) => self.loop_stmt(stmt, depth, defined),
+            Stmt::Loop(stmt) => self.loop_stmt(stmt, conditions, defined),
             Stmt::If { cond, then } => {
                 self.int(*cond);
-                let inner = self.block(then, depth + 1);
+                let inner = self.block(then, conditions + 1);
                 self.close(&inner);
             }
             Stmt::Call { func, args } => self.call(*func, args),
             Stmt::Barrier => {
-                let allowed = self.function.kind == FunctionKind::Segment && depth == 0;
+                let allowed = self.function.kind == FunctionKind::Segment && conditions == 0;
                 self.require(allowed, || {
-                    "a barrier stands at the top level of a segment".to_owned()
+                    "a barrier stands in a segment, under no condition".to_owned()
                 });
             }
         }
@@ -305,7 +306,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn loop_stmt(&mut self, stmt: &'a Loop, depth: usize, defined: &mut Vec<Val>) {
+    fn loop_stmt(&mut self, stmt: &'a Loop, conditions: usize, defined: &mut Vec<Val>) {
         self.int(stmt.trip);
         let head = self.statement;
         for carried in &stmt.carried {
@@ -318,7 +319,7 @@ impl<'a> Verifier<'a> {
             let ty = ty_of(self, carried);
             self.define(carried.param, ty);
         }
-        let inner = self.block(&stmt.body, depth + 1);
+        let inner = self.block(&stmt.body, conditions);
         self.statement = head;
         for carried in &stmt.carried {
             let ty = ty_of(self, carried);
@@ -590,7 +591,7 @@ mod tests {
                 "v2: i32x4 = iota\nloop v3 in 0..v1 carry v4: i32x4 = v2 -> v5 {\nnext v3\n}",
                 "v3 has type int, not i32x4",
             ),
-            ("barrier", "a barrier stands at the top level of a segment"),
+            ("barrier", "a barrier stands in a segment, under no condition"),
         ];
         for (body, message) in cases {
             assert_eq!(messages(body), [message], "{body}");
@@ -611,7 +612,7 @@ mod tests {
                 "p: v0 has type f32x1, but a phase is scalar",
                 "q: a phase does not call the phase p in `call p()`",
                 "s: a segment has 3 parameters, not 1",
-                "s: a barrier stands at the top level of a segment in `barrier`",
+                "s: a barrier stands in a segment, under no condition in `barrier`",
                 "a: the name a is taken",
             ]
         );

@@ -18,7 +18,8 @@ mod rules;
 
 use dlc_abi::ElemType;
 use dlc_ir::entity::EntityRef;
-use dlc_ir::graph::{Graph, NodeId, Origin, Stage, number_literal};
+use dlc_ir::graph::{Graph, NodeId, Op, Origin, OutputKind, Stage, number_literal};
+use indexmap::IndexMap;
 
 /// Gradients of the sum of all elements of `loss` (for a scalar: of the loss itself) with respect to nodes `wrt`, in their order.
 ///
@@ -43,9 +44,11 @@ pub fn gradients(graph: &mut Graph, loss: NodeId, wrt: &[NodeId]) -> Vec<NodeId>
 /// When the graph is frozen, or an output is not of a float type.
 pub fn pullback(graph: &mut Graph, outputs: &[(NodeId, NodeId)], wrt: &[NodeId]) -> Vec<NodeId> {
     assert!(!graph.frozen, "differentiation comes before the freeze, which decides every bit");
-    let end = outputs.iter().map(|(output, _)| output.index() + 1).max().unwrap_or(0);
-    let active = active_nodes(graph, wrt, end);
+    let targets: Vec<NodeId> = outputs.iter().map(|&(output, _)| output).collect();
+    let active = active_nodes(graph, wrt, &targets);
+    let end = active.iter().rposition(|&active| active).map_or(0, |last| last + 1);
     let mut cotangents = Cotangents { of: vec![None; graph.nodes.len()] };
+    let recurrences = open_recurrences(graph, &active, &mut cotangents);
     for &(output, cotangent) in outputs {
         assert!(is_float(graph.nodes[output].elem), "only floats have derivatives");
         cotangents.add(graph, output, cotangent);
@@ -56,8 +59,18 @@ pub fn pullback(graph: &mut Graph, outputs: &[(NodeId, NodeId)], wrt: &[NodeId])
         if !active[index] {
             continue;
         }
+        if let Some(&back) = recurrences.get(&id) {
+            graph.carry(back, cotangent);
+        }
         for (operand, part) in rules::pull(graph, id, cotangent, &|node| active[node.index()]) {
             cotangents.add(graph, operand, part);
+        }
+    }
+    // What a loop computes and does not carry on has no cotangent.
+    for (recur, back) in recurrences {
+        if cotangents.of[recur.index()].is_none() {
+            let zero = zeros(graph, recur);
+            graph.carry(back, zero);
         }
     }
     wrt.iter()
@@ -75,18 +88,85 @@ fn is_float(elem: ElemType) -> bool {
     matches!(elem, ElemType::F32 | ElemType::F64 | ElemType::Bf16 | ElemType::F16)
 }
 
-/// Float nodes before `end` whose value depends on one of `wrt`.
-fn active_nodes(graph: &Graph, wrt: &[NodeId], end: usize) -> Vec<bool> {
+/// Float nodes whose value depends on one of `wrt`, and on which one of `targets` depends.
+fn active_nodes(graph: &Graph, wrt: &[NodeId], targets: &[NodeId]) -> Vec<bool> {
+    let carries = carries(graph);
     let mut active = vec![false; graph.nodes.len()];
     for node in wrt {
         active[node.index()] = true;
     }
-    for (id, node) in graph.nodes.iter().take(end) {
-        active[id.index()] |= node.op.operands().iter().any(|operand| active[operand.index()]);
-        // An integer or truth value has no derivative, so nothing flows through it.
-        active[id.index()] &= is_float(node.elem);
+    loop {
+        for (id, node) in graph.nodes.iter() {
+            active[id.index()] |= node.op.operands().iter().any(|operand| active[operand.index()]);
+            // An integer or truth value has no derivative, so nothing flows through it.
+            active[id.index()] &= is_float(node.elem);
+        }
+        let more: Vec<NodeId> = carries
+            .iter()
+            .filter(|(recur, value)| active[value.index()] && !active[recur.index()])
+            .map(|&(recur, _)| recur)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        more.iter().for_each(|recur| active[recur.index()] = true);
     }
+    let mut reached = vec![false; graph.nodes.len()];
+    for target in targets {
+        reached[target.index()] = true;
+    }
+    loop {
+        for (id, node) in graph.nodes.iter().rev() {
+            if reached[id.index()] {
+                node.op.operands().iter().for_each(|operand| reached[operand.index()] = true);
+            }
+        }
+        let more: Vec<NodeId> = carries
+            .iter()
+            .filter(|(recur, value)| reached[recur.index()] && !reached[value.index()])
+            .map(|&(_, value)| value)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        more.iter().for_each(|value| reached[value.index()] = true);
+    }
+    active.iter_mut().zip(reached).for_each(|(active, reached)| *active &= reached);
     active
+}
+
+/// Recurrences with the values that they carry.
+fn carries(graph: &Graph) -> Vec<(NodeId, NodeId)> {
+    let carry = |output: &dlc_ir::graph::Output| match output.kind {
+        OutputKind::Carry(recur) => Some((recur, output.value)),
+        OutputKind::Result(_) | OutputKind::Assign(_) => None,
+    };
+    graph.outputs.iter().filter_map(carry).collect()
+}
+
+/// For each recurrence `h`, with `h[t + 1] = y[t]`, the recurrence in the other direction that makes `dy[t] += dh[t + 1]`. It carries the
+/// cotangent of `h`, which is known once all users of `h` are done.
+fn open_recurrences(
+    graph: &mut Graph,
+    active: &[bool],
+    cotangents: &mut Cotangents,
+) -> IndexMap<NodeId, NodeId> {
+    let mut opened = IndexMap::new();
+    for (recur, value) in carries(graph) {
+        let Op::Recur { reverse, .. } = graph.nodes[recur].op else { continue };
+        if !active[recur.index()] || !active[value.index()] {
+            continue;
+        }
+        let node = graph.nodes[recur].clone();
+        let elem = cotangent_type(node.elem);
+        let steps = node.shape[0].as_fixed().expect("a recurrence has fixed steps");
+        let mut g = graph.build(Stage::Backward, derivative_origin(&node.origin));
+        let end = g.constant(number_literal(0.0, elem), elem, node.shape[1..].to_vec());
+        let back = g.recur(end, steps, !reverse);
+        cotangents.add(graph, value, back);
+        opened.insert(recur, back);
+    }
+    opened
 }
 
 fn zeros(graph: &mut Graph, like: NodeId) -> NodeId {

@@ -70,6 +70,11 @@ pub(super) fn pull(
             Some(g.reshape(dy, shape))
         }),
         Op::Contract(contract) => parts = contraction(&mut g, contract, y, dy, active),
+        // y[0] = x, and y[t + 1] is what is carried, whose cotangent the recurrence in the other direction adds:  dx = dy[0]
+        Op::Recur { init, reverse } => give(*init, &mut || {
+            let steps = g.shape(dy)[0].as_fixed().expect("a recurrence has fixed steps");
+            Some(g.select_index(dy, 0, if *reverse { steps - 1 } else { 0 }))
+        }),
         // y[o] = x[.., n[o], ..]:  dx[.., k, ..] += n[o] = k ? dy[o] : 0
         Op::Gather(gather_) => give(gather_.operand, &mut || Some(gather(&mut g, gather_, dy))),
         // Parts of a batch come after gradients: what is differentiated is the whole step.

@@ -72,7 +72,12 @@ fn can_write_in_place(draft: &Draft, Assign { value, target, when }: Assign) -> 
     let taken = draft.phases.iter().any(|staged| staged.phase.writes().any(|b| b == target));
     let later_reader =
         draft.phases[writer + 1..].iter().any(|staged| staged.phase.reads().any(|b| b == target));
-    !taken && !later_reader && reads_only_its_own_point(&draft.phases[writer].phase, target)
+    // A phase of a loop runs again, after phases that stand before it.
+    let repeats = draft.phases[writer].phase.step.is_some();
+    !taken
+        && !later_reader
+        && !repeats
+        && reads_only_its_own_point(&draft.phases[writer].phase, target)
 }
 
 fn is_aliased(draft: &Draft, buffer: BufferId) -> bool {

@@ -1,37 +1,21 @@
 //! Builds one phase for every stored value: its expression, inlined down to loads.
 
+use super::places::{When, places};
 use super::roots::{Roots, stays_inside};
 use crate::pass::PassError;
-use dlc_abi::{Among, BufferRole, Dim, ElemType, ExchangeKind, SegmentKind, Wire};
+use dlc_abi::{Among, BufferRole, Dim, ElemType, ExchangeKind, SegmentKind};
 use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
+use dlc_ir::graph::loops::{Loop, Loops, Unit};
 use dlc_ir::graph::{
     BinaryOp, Contract, Fill, Graph, InputRole, Literal, NodeId, Op, OutputKind, Stage,
 };
 use dlc_ir::layout::Layout;
 use dlc_ir::tile::{
     Buffer, BufferId, Exchange, Expr, ExprId, Node, Phase, Program, Reduction, Schedule, Segment,
-    Store,
+    Step, Store,
 };
 use rustc_hash::FxHashMap;
-
-/// The place of a phase in a step. Segments are cut where it changes.
-///
-/// What a micro-batch does comes before what all of them together do, and in the order of the parts of a step, so that all of its forward
-/// part is done when the backward part begins; of that, what an earlier stage of the model waits for comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct When {
-    /// Whether it needs what all micro-batches together know.
-    pub all: bool,
-    /// For the work on a micro-batch, its part of the step, and whether no other stage of the model waits for it.
-    pub micro: Option<(Stage, bool)>,
-    /// Whether it belongs to the update, which nothing else waits for: it comes when all sums of other stages are on their way.
-    pub update: bool,
-    /// The longest chain of exchanges that lead to it: what parts of a batch exchange is there only after all that is given was computed.
-    pub round: usize,
-    /// Part of the step.
-    pub stage: Stage,
-}
 
 /// A phase with its place in the step.
 #[derive(Debug, Clone)]
@@ -80,44 +64,33 @@ pub struct Assign {
 }
 
 /// Builds the phases of all stored values, in order, stages kept together.
-pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, PassError> {
+pub fn phases(graph: &Graph, roots: &Roots, loops: &Loops) -> Result<Draft, PassError> {
     let mut builder = Builder {
         graph,
         roots,
+        loops,
         buffers: IndexVec::new(),
         buffer_of: vec![None; graph.nodes.len()],
+        places: places(graph, loops)?,
         names: FxHashMap::default(),
     };
-    let places = places(graph);
-    let when = |id: NodeId| places[id.index()];
-    let mut phases = Vec::new();
-    let mut exchanges = Vec::new();
-    for (id, node) in graph.nodes.iter() {
-        if !roots.is_stored(id) {
-            continue;
-        }
-        builder.allocate(id)?;
-        match &node.op {
-            Op::Input { .. } | Op::Reshape(_) => {}
-            Op::Exchange(exchange) => {
-                let (from, copy) = builder.give(exchange.operand, &phases, &exchanges)?;
-                let when = when(exchange.operand);
-                phases.extend(copy.map(|phase| StagedPhase { when, phase }));
-                exchanges.push(DraftExchange {
-                    kind: exchange.kind,
-                    among: exchange.among,
-                    from,
-                    to: builder.buffer(id)?,
-                });
-            }
-            _ => phases.push(StagedPhase { when: when(id), phase: builder.phase_of(id)? }),
+    let mut steps = Building { phases: Vec::new(), exchanges: Vec::new() };
+    for unit in &loops.order {
+        match *unit {
+            Unit::Node(id) => builder.node(id, None, &mut steps)?,
+            Unit::Loop(number) => builder.run(number, &mut steps)?,
         }
     }
+    let Building { mut phases, exchanges } = steps;
     let mut assigns = Vec::new();
     for output in &graph.outputs {
+        if matches!(output.kind, OutputKind::Carry(_)) {
+            continue;
+        }
         let value = builder.buffer(output.value)?;
-        let when = when(output.value);
+        let when = builder.when(output.value);
         match &output.kind {
+            OutputKind::Carry(_) => {}
             OutputKind::Result(name) => {
                 if let Some(phase) = builder.hand_out(name, value, &phases) {
                     phases.push(StagedPhase { when, phase });
@@ -132,45 +105,10 @@ pub fn phases(graph: &Graph, roots: &Roots, _max_batch: i64) -> Result<Draft, Pa
     Ok(Draft { buffers: builder.buffers, phases, assigns, exchanges })
 }
 
-/// The place of each node in the step.
-fn places(graph: &Graph) -> Vec<When> {
-    let between = |op: &Op, these: &[Among]| matches!(op, Op::Exchange(exchange) if these.contains(&exchange.among));
-    let beyond = [Among::MicroBatches, Among::Stages];
-    let has_micro_batches = graph.nodes.values().any(|node| between(&node.op, &beyond));
-    let awaited = awaited(graph);
-    let mut places: Vec<When> = Vec::with_capacity(graph.nodes.len());
-    for (id, node) in graph.nodes.iter() {
-        let operands = node.op.operands();
-        let before = || operands.iter().map(|operand| places[operand.index()]);
-        let mut round = before().map(|when| when.round).max().unwrap_or(0);
-        if let Op::Exchange(exchange) = &node.op {
-            round = round.max(exchange.round as usize) + 1;
-        }
-        let all = between(&node.op, &beyond) || before().any(|when| when.all);
-        let late = node.stage == Stage::Backward && !awaited[id.index()];
-        let micro = (has_micro_batches && !all).then_some((node.stage, late));
-        let update = node.stage == Stage::Update;
-        places.push(When { all, micro, update, round, stage: node.stage });
-    }
-    places
-}
-
-/// Which nodes another stage of the model waits for, because they are sent to it or lead to what is.
-fn awaited(graph: &Graph) -> Vec<bool> {
-    let mut awaited = vec![false; graph.nodes.len()];
-    for output in &graph.outputs {
-        if let OutputKind::Result(name) = &output.kind {
-            awaited[output.value.index()] |= Wire::of_given(name).is_some();
-        }
-    }
-    for index in (0..graph.nodes.len()).rev() {
-        if awaited[index] {
-            for operand in graph.nodes[NodeId::from_index(index)].op.operands() {
-                awaited[operand.index()] = true;
-            }
-        }
-    }
-    awaited
+/// What has been built so far.
+struct Building {
+    phases: Vec<StagedPhase>,
+    exchanges: Vec<DraftExchange>,
 }
 
 /// Bytes of messages to one other part that are worth a message of their own, so that they travel while the next ones are computed.
@@ -335,6 +273,7 @@ pub fn copy_phase(buffers: &IndexVec<BufferId, Buffer>, from: BufferId, to: Buff
         reduction: None,
         stores: vec![Store { buffer: to, subs, value }],
         schedule: Schedule::default(),
+        step: None,
         barrier_before: false,
     }
 }
@@ -342,8 +281,12 @@ pub fn copy_phase(buffers: &IndexVec<BufferId, Buffer>, from: BufferId, to: Buff
 struct Builder<'a> {
     graph: &'a Graph,
     roots: &'a Roots,
+    loops: &'a Loops,
     buffers: IndexVec<BufferId, Buffer>,
-    buffer_of: Vec<Option<BufferId>>,
+    /// Where the value of each node lies, and by how much its first axis is shifted there.
+    buffer_of: Vec<Option<(BufferId, i64)>>,
+    /// The place of each node in the step.
+    places: Vec<When>,
     /// How often a name has been asked for, so that each is unique.
     names: FxHashMap<String, u32>,
 }
@@ -355,9 +298,174 @@ impl Builder<'_> {
         if *count == 1 { wanted.to_string() } else { format!("{wanted}#{count}") }
     }
 
+    fn when(&self, id: NodeId) -> When {
+        self.places[id.index()]
+    }
+
+    /// The buffer of a node that has one of its own.
     fn buffer(&self, id: NodeId) -> Result<BufferId, PassError> {
+        match self.place(id)? {
+            (buffer, 0) if !matches!(self.graph.nodes[id].op, Op::Recur { .. }) => Ok(buffer),
+            _ => Err(PassError::bug("fuse", format!("{id} lies in a loop's buffer"))),
+        }
+    }
+
+    fn place(&self, id: NodeId) -> Result<(BufferId, i64), PassError> {
         self.buffer_of[id.index()]
             .ok_or_else(|| PassError::bug("fuse", format!("{id} is used before it has a buffer")))
+    }
+
+    /// The element of a node's value at subscripts.
+    fn element(
+        &self,
+        id: NodeId,
+        mut subs: Vec<Affine>,
+    ) -> Result<(BufferId, Vec<Affine>), PassError> {
+        let (buffer, shift) = self.place(id)?;
+        if shift != 0 {
+            subs[0] = subs[0].plus(&Affine::constant(shift));
+        }
+        Ok((buffer, subs))
+    }
+
+    /// The phases of all steps of a loop.
+    fn run(&mut self, number: usize, built: &mut Building) -> Result<(), PassError> {
+        let Loop { members, reverse, .. } = &self.loops.loops[number];
+        for &member in members {
+            if matches!(self.graph.nodes[member].op, Op::Recur { .. }) {
+                self.begin(member, built)?;
+            }
+        }
+        let step = Some(Step { number, reverse: *reverse });
+        for &member in members {
+            self.node(member, step, built)?;
+        }
+        Ok(())
+    }
+
+    /// The buffer of a recurrence, and the phase that writes its beginning.
+    fn begin(&mut self, recur: NodeId, built: &mut Building) -> Result<(), PassError> {
+        let when = self.when(recur);
+        let node = &self.graph.nodes[recur];
+        let Op::Recur { init, reverse } = node.op else {
+            return Err(PassError::bug("fuse", format!("{recur} is no recurrence")));
+        };
+        self.allocate(recur)?;
+        let (buffer, shift) = self.place(recur)?;
+        let steps = node.shape[0].constant;
+        self.buffers[buffer].shape[0].constant = steps + 1;
+        let shape = node.shape[1..].to_vec();
+        let mut lowering = Lowering {
+            builder: self,
+            root: recur,
+            anchor: None,
+            exprs: IndexVec::new(),
+            memo: FxHashMap::default(),
+        };
+        let value = lowering.inline(init, &Affine::identity(shape.len()))?;
+        let exprs = lowering.exprs;
+        let mut subs = vec![Affine::constant(if reverse { steps } else { 0 })];
+        debug_assert_eq!(shift, i64::from(reverse));
+        subs.extend(Affine::identity(shape.len()));
+        let phase = Phase {
+            name: format!("{} begins", self.buffers[buffer].name.trim_start_matches('~')),
+            n_space: shape.len(),
+            axes: shape,
+            exprs,
+            reduction: None,
+            stores: vec![Store { buffer, subs, value }],
+            schedule: Schedule::default(),
+            step: None,
+            barrier_before: false,
+        };
+        built.phases.push(StagedPhase { when, phase });
+        Ok(())
+    }
+
+    /// The phase of a node, and those that bring its value to recurrences that carry it.
+    fn node(
+        &mut self,
+        id: NodeId,
+        step: Option<Step>,
+        built: &mut Building,
+    ) -> Result<(), PassError> {
+        if !self.roots.is_stored(id) {
+            return Ok(());
+        }
+        let node = &self.graph.nodes[id];
+        let when = self.when(id);
+        // Recurrences of the same loop; any other follows what it carries.
+        let mut carriers = self.loops.carriers_of(id);
+        carriers
+            .retain(|&recur| step.is_some() && self.loops.loop_of(recur) == self.loops.loop_of(id));
+        let mut claimed = None;
+        match &node.op {
+            Op::Recur { .. } if step.is_none() => {
+                self.begin(id, built)?;
+                if let Some(next) = self.loops.next_of(id) {
+                    let phase = self.shift_phase(next, id, None)?;
+                    built.phases.push(StagedPhase { when, phase });
+                }
+            }
+            Op::Recur { .. } => {}
+            Op::Input { .. } | Op::Reshape(_) => self.allocate(id)?,
+            Op::Exchange(exchange) => {
+                self.allocate(id)?;
+                let (from, copy) = self.give(exchange.operand, &built.phases, &built.exchanges)?;
+                let when = self.when(exchange.operand);
+                built.phases.extend(copy.map(|phase| StagedPhase { when, phase }));
+                let (kind, among, to) = (exchange.kind, exchange.among, self.buffer(id)?);
+                built.exchanges.push(DraftExchange { kind, among, from, to });
+            }
+            _ => {
+                claimed = carriers.first().copied();
+                match claimed {
+                    Some(recur) => {
+                        let (buffer, shift) = self.place(recur)?;
+                        self.buffer_of[id.index()] = Some((buffer, 1 - shift));
+                    }
+                    None => self.allocate(id)?,
+                }
+                let phase = Phase { step, ..self.phase_of(id)? };
+                built.phases.push(StagedPhase { when, phase });
+            }
+        }
+        for recur in carriers {
+            if Some(recur) != claimed {
+                let phase = self.shift_phase(id, recur, step)?;
+                built.phases.push(StagedPhase { when, phase });
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a carried value to where its recurrence carries it.
+    fn shift_phase(
+        &mut self,
+        value: NodeId,
+        recur: NodeId,
+        step: Option<Step>,
+    ) -> Result<Phase, PassError> {
+        let node = &self.graph.nodes[value];
+        let identity = Affine::identity(node.shape.len());
+        let (from, from_subs) = self.element(value, identity.clone())?;
+        let (buffer, shift) = self.place(recur)?;
+        let mut subs = identity;
+        subs[0] = subs[0].plus(&Affine::constant(1 - shift));
+        let mut exprs = IndexVec::new();
+        let load = Expr::Load { buffer: from, subs: from_subs, fill: Fill::InRange };
+        let value = exprs.push(Node { expr: load, elem: node.elem });
+        Ok(Phase {
+            name: format!("{} goes on", self.buffers[buffer].name.trim_start_matches('~')),
+            n_space: node.shape.len(),
+            axes: node.shape.clone(),
+            exprs,
+            reduction: None,
+            stores: vec![Store { buffer, subs, value }],
+            schedule: Schedule::default(),
+            step,
+            barrier_before: false,
+        })
     }
 
     fn allocate(&mut self, id: NodeId) -> Result<(), PassError> {
@@ -395,7 +503,9 @@ impl Builder<'_> {
             alias_of,
             arena_offset: None,
         };
-        self.buffer_of[id.index()] = Some(self.buffers.push(buffer));
+        // In reverse the beginning lies last, so what is read at a step lies one slice further on.
+        let shift = i64::from(matches!(node.op, Op::Recur { reverse: true, .. }));
+        self.buffer_of[id.index()] = Some((self.buffers.push(buffer), shift));
         Ok(())
     }
 
@@ -480,15 +590,16 @@ impl Builder<'_> {
         let identity = Affine::identity(n_space);
         let value = lowering.value(id, &identity)?;
         let exprs = lowering.exprs;
-        let buffer = self.buffer(id)?;
+        let (buffer, subs) = self.element(id, identity)?;
         Ok(Phase {
             name: self.buffers[buffer].name.trim_start_matches('~').to_string(),
             axes,
             n_space,
             exprs,
             reduction,
-            stores: vec![Store { buffer, subs: identity, value }],
+            stores: vec![Store { buffer, subs, value }],
             schedule: Schedule::default(),
+            step: None,
             barrier_before: false,
         })
     }
@@ -568,7 +679,7 @@ impl Lowering<'_, '_> {
     }
 
     fn load(&mut self, id: NodeId, subs: Vec<Affine>, fill: Fill) -> Result<ExprId, PassError> {
-        let buffer = self.builder.buffer(id)?;
+        let (buffer, subs) = self.builder.element(id, subs)?;
         Ok(self.push(Expr::Load { buffer, subs, fill }, self.builder.graph.nodes[id].elem))
     }
 
@@ -592,7 +703,11 @@ impl Lowering<'_, '_> {
         let elem = node.elem;
         let expr = match &node.op {
             Op::Contract(_) if self.anchor == Some(id) => Expr::Reduced,
-            Op::Contract(_) | Op::Input { .. } | Op::Reshape(_) | Op::Exchange(_) => {
+            Op::Contract(_)
+            | Op::Input { .. }
+            | Op::Reshape(_)
+            | Op::Exchange(_)
+            | Op::Recur { .. } => {
                 return Err(PassError::bug(
                     "fuse",
                     format!("{id} cannot be computed inside a phase"),
@@ -632,12 +747,9 @@ impl Lowering<'_, '_> {
             Op::Gather(gather) => {
                 let index_subs = gather.index_subs.iter().map(|sub| sub.substitute(at)).collect();
                 let index = self.load(gather.index, index_subs, Fill::InRange)?;
-                Expr::Gather {
-                    buffer: self.builder.buffer(gather.operand)?,
-                    subs: gather.subs.iter().map(|sub| sub.substitute(at)).collect(),
-                    axis: gather.axis,
-                    index,
-                }
+                let subs = gather.subs.iter().map(|sub| sub.substitute(at)).collect();
+                let (buffer, subs) = self.builder.element(gather.operand, subs)?;
+                Expr::Gather { buffer, subs, axis: gather.axis, index }
             }
         };
         Ok(self.push(expr, elem))

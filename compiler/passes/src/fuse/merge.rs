@@ -3,7 +3,6 @@
 
 use super::build::{Draft, StagedPhase};
 use dlc_abi::BufferRole;
-use dlc_ir::affine::Affine;
 use dlc_ir::entity::{EntityRef, IndexVec};
 use dlc_ir::graph::Fill;
 use dlc_ir::tile::{BufferId, Expr, ExprId, Node, Phase};
@@ -33,7 +32,9 @@ fn producer(draft: &Draft, at: usize) -> Option<usize> {
         draft.phases[earlier].phase.writes().any(|written| reads.contains(&owner(draft, written)))
     })?;
     let candidate = &draft.phases[latest];
-    let same_space = candidate.when == *when && candidate.phase.space() == phase.space();
+    let same_space = candidate.when == *when
+        && candidate.phase.step == phase.step
+        && candidate.phase.space() == phase.space();
     (same_space && reads_at_the_same_point(draft, phase, &candidate.phase)).then_some(latest)
 }
 
@@ -51,12 +52,12 @@ fn reads_at_the_same_point(draft: &Draft, phase: &Phase, candidate: &Phase) -> b
         Expr::Load { buffer, subs, fill } => {
             let written =
                 candidate.writes().any(|written| owner(draft, written) == owner(draft, *buffer));
-            let identity = *subs == Affine::identity(phase.n_space)
-                && *fill == Fill::InRange
-                && candidate.stores.iter().any(|store| {
-                    store.buffer == *buffer && store.subs == Affine::identity(phase.n_space)
-                });
-            !written || identity
+            let same_place = *fill == Fill::InRange
+                && candidate
+                    .stores
+                    .iter()
+                    .any(|store| store.buffer == *buffer && store.subs == *subs);
+            !written || same_place
         }
         Expr::Gather { buffer, index, .. } => {
             let is_written = |buffer: BufferId| {

@@ -13,11 +13,14 @@
 
 mod assign;
 mod build;
+mod carry;
 mod merge;
+mod places;
 mod roots;
 
 use crate::pass::PassError;
 use dlc_ir::graph::Graph;
+use dlc_ir::graph::loops::Loops;
 use dlc_ir::tile::Program;
 
 /// Cuts `graph` into phases. `max_batch` is the largest batch that the program will be given.
@@ -25,8 +28,16 @@ pub fn run(graph: &Graph, max_batch: i64) -> Result<Program, PassError> {
     if !graph.frozen {
         return Err(PassError::bug("fuse", "the graph is not frozen"));
     }
-    let roots = roots::choose(graph);
-    let mut program = build::phases(graph, &roots, max_batch)?;
+    let detached;
+    let graph = if carry::is_needed(graph) {
+        detached = carry::detach(graph.clone())?;
+        &detached
+    } else {
+        graph
+    };
+    let loops = Loops::of(graph);
+    let roots = roots::choose(graph, &loops);
+    let mut program = build::phases(graph, &roots, &loops)?;
     merge::run(&mut program);
     assign::in_place(&mut program);
     merge::drop_unread_stores(&mut program);

@@ -2,6 +2,7 @@
 
 use dlc_abi::Dim;
 use dlc_ir::entity::EntityRef;
+use dlc_ir::graph::loops::Loops;
 use dlc_ir::graph::{BinaryOp, Contract, Fill, Graph, NodeId, Op, Read, UnaryOp};
 
 /// Values computed by more operations than this are stored rather than computed again for a second user.
@@ -29,7 +30,7 @@ impl Roots {
 }
 
 /// Decides in one sweep over the nodes, operands first, and looks ahead only through use counts and the kinds of users.
-pub fn choose(graph: &Graph) -> Roots {
+pub fn choose(graph: &Graph, loops: &Loops) -> Roots {
     let uses = graph.use_counts();
     let n = graph.nodes.len();
     let mut roots = Roots { stored: vec![false; n], anchor: vec![None; n] };
@@ -38,16 +39,19 @@ pub fn choose(graph: &Graph) -> Roots {
     for (id, node) in graph.nodes.iter() {
         let at = id.index();
         for operand in node.op.operands() {
-            if must_be_stored(graph, &roots, &cost, id, operand) {
+            // A product outside a loop is not computed step by step, nor one inside again outside.
+            let crosses = loops.loop_of(id) != loops.loop_of(operand);
+            let crosses = crosses && roots.anchor(operand).is_some() && !roots.is_stored(operand);
+            if crosses || must_be_stored(graph, &roots, &cost, id, operand) {
                 store(&mut roots, &mut cost, operand);
             }
         }
         match &node.op {
-            Op::Input { .. } | Op::Reshape(_) => roots.stored[at] = true,
+            Op::Input { .. } | Op::Reshape(_) | Op::Recur { .. } => roots.stored[at] = true,
             Op::Contract(_) => {
                 roots.anchor[at] = Some(id);
                 // A contraction with one element-wise user of its shape becomes part of that user's phase.
-                if !fits_into_user(graph, id, uses[at]) {
+                if !fits_into_user(graph, loops, id, uses[at]) {
                     demanded[at] = true;
                 }
             }
@@ -119,6 +123,7 @@ fn demanded_by_users(graph: &Graph) -> Vec<bool> {
             | Op::Fma(..)
             | Op::Convert(_)
             | Op::View { .. }
+            | Op::Recur { .. }
             | Op::Contract(_) => {}
         }
     }
@@ -143,6 +148,7 @@ fn must_be_stored(graph: &Graph, roots: &Roots, cost: &[u32], id: NodeId, operan
                     || (inline_cost(roots, cost, operand) > 0 && !reads_once(contract, read)))
         }),
         Op::Reshape(_) | Op::Gather(_) | Op::Exchange(_) => true,
+        Op::Recur { .. } => anchored,
         Op::Input { .. }
         | Op::Const(_)
         | Op::Iota { .. }
@@ -183,12 +189,16 @@ fn reads_once(contract: &Contract, read: &Read) -> bool {
 }
 
 /// Whether a contraction's only user is element-wise work of the same shape.
-fn fits_into_user(graph: &Graph, id: NodeId, uses: usize) -> bool {
+fn fits_into_user(graph: &Graph, loops: &Loops, id: NodeId, uses: usize) -> bool {
     if uses != 1 {
         return false;
     }
-    let user = graph.nodes.values().find(|node| node.op.operands().contains(&id));
-    user.is_some_and(|user| is_elementwise(&user.op) && user.shape == graph.nodes[id].shape)
+    let user = graph.nodes.iter().find(|(_, node)| node.op.operands().contains(&id));
+    user.is_some_and(|(at, user)| {
+        is_elementwise(&user.op)
+            && user.shape == graph.nodes[id].shape
+            && loops.loop_of(at) == loops.loop_of(id)
+    })
 }
 
 fn is_elementwise(op: &Op) -> bool {
@@ -208,7 +218,8 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::Reshape(_)
         | Op::Contract(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => false,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => false,
     }
 }
 
@@ -252,7 +263,8 @@ fn own_cost(op: &Op) -> u32 {
         | Op::Extent(_)
         | Op::View { .. }
         | Op::Reshape(_)
-        | Op::Exchange(_) => 0,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => 0,
         Op::Random { .. } => 60,
         Op::Unary(op, _) => match op {
             UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Floor | UnaryOp::Not => 1,

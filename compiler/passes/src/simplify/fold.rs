@@ -26,7 +26,8 @@ fn fold_const(site: &mut Site<'_>) -> Option<Becomes> {
         | Op::Reshape(_)
         | Op::Contract(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => return None,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => return None,
     }
     let operands: Vec<(ElemType, Literal)> = site
         .node

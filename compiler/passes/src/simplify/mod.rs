@@ -182,7 +182,8 @@ fn share(
     changed: &mut bool,
 ) -> NodeId {
     let node = &graph.nodes[id];
-    if matches!(node.op, Op::Input { .. }) {
+    // Recurrences with the same beginning may carry different values.
+    if matches!(node.op, Op::Input { .. } | Op::Recur { .. }) {
         return id;
     }
     let candidates = known.entry(value_hash(node)).or_default();
@@ -227,7 +228,8 @@ fn value_hash(node: &Node) -> u64 {
         | Op::Reshape(_)
         | Op::Contract(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => {}
+        | Op::Exchange(_)
+        | Op::Recur { .. } => {}
     }
     hasher.finish()
 }
@@ -260,7 +262,8 @@ fn fills(op: &Op) -> impl Iterator<Item = Literal> {
         | Op::Convert(_)
         | Op::Reshape(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => (None, &[]),
+        | Op::Exchange(_)
+        | Op::Recur { .. } => (None, &[]),
     };
     one.into_iter().chain(reads.iter().map(|read| &read.fill)).filter_map(|fill| match fill {
         Fill::Value(literal) => Some(*literal),

@@ -47,6 +47,7 @@ fn problem(graph: &Graph, node: &Node) -> Option<&'static str> {
         Op::Exchange(exchange) => {
             (exchange.among != Among::Slices).then_some("it is a part already")
         }
+        Op::Recur { .. } => None,
     }
 }
 

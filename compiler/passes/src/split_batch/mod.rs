@@ -107,9 +107,25 @@ pub enum SplitError {
         /// The slices.
         slices: u32,
     },
+    /// The model has a loop.
+    #[error("`{name}` ({node}) is carried by a loop, which cannot be cut into stages or slices")]
+    Loop {
+        /// The node's name in the source.
+        name: String,
+        /// The node.
+        node: NodeId,
+    },
     /// A broken law.
     #[error(transparent)]
     Pass(#[from] PassError),
+}
+
+/// Refuses graphs with loops: what a loop carries goes round within a step, and other ranks are met once in a step.
+pub(crate) fn without_loops(graph: &Graph) -> Result<(), SplitError> {
+    let found = graph.nodes.iter().find(|(_, node)| matches!(node.op, Op::Recur { .. }));
+    found.map_or(Ok(()), |(id, node)| {
+        Err(SplitError::Loop { name: node.origin.name.clone(), node: id })
+    })
 }
 
 /// The block of shards of a part.
@@ -272,6 +288,7 @@ impl Window {
             | Op::View { .. }
             | Op::Reshape(_)
             | Op::Gather(_)
+            | Op::Recur { .. }
             | Op::Exchange(_) => {}
         }
         graph.nodes.push(Node { op, ..node })

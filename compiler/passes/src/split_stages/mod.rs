@@ -21,7 +21,7 @@
 mod places;
 
 use crate::pass::{PassCx, PassError};
-use crate::split_batch::SplitError;
+use crate::split_batch::{SplitError, without_loops};
 use dlc_abi::{Among, ExchangeKind, WINDOW_INPUT, Wire, name_of_sliced};
 use dlc_ir::entity::EntityRef;
 use dlc_ir::graph::{
@@ -90,6 +90,7 @@ pub fn run(graph: Graph, map: &StageMap, stage: u32, cx: &PassCx) -> Result<Grap
         let found = "the graph is not that of a micro-batch, or there is no such stage";
         return Err(PassError::bug("split_stages", found).into());
     }
+    without_loops(&graph)?;
     let places = Places::of(&graph, map)?;
     let mut cut = Cut::new(&graph, &places, stage, map.stages);
     for (id, node) in graph.nodes.iter() {
@@ -106,7 +107,7 @@ pub fn run(graph: Graph, map: &StageMap, stage: u32, cx: &PassCx) -> Result<Grap
 pub fn first_values(mut graph: Graph, map: &StageMap, stage: u32) -> Graph {
     let nodes = &graph.nodes;
     graph.outputs.retain(|output| match &output.kind {
-        OutputKind::Result(_) => true,
+        OutputKind::Result(_) | OutputKind::Carry(_) => true,
         OutputKind::Assign(leaf) => match &nodes[*leaf].op {
             Op::Input { name, .. } => map.stage_of(name).is_none_or(|own| own == stage),
             _ => true,
@@ -192,6 +193,7 @@ impl<'a> Cut<'a> {
     fn outputs(&mut self, map: &StageMap) {
         for output in &self.old.outputs {
             let value = match &output.kind {
+                OutputKind::Carry(_) => continue,
                 OutputKind::Result(_) => self.value(output.value, Varies::No),
                 OutputKind::Assign(leaf) => {
                     let Op::Input { name, .. } = &self.old.nodes[*leaf].op else { continue };
@@ -202,6 +204,7 @@ impl<'a> Cut<'a> {
                 }
             };
             let kind = match &output.kind {
+                OutputKind::Carry(_) => continue,
                 OutputKind::Result(name) => OutputKind::Result(name.clone()),
                 OutputKind::Assign(leaf) => OutputKind::Assign(
                     self.own[leaf.index()].expect("a stage has the leaves that it assigns"),

@@ -225,7 +225,7 @@ impl Places {
     fn demand_outputs(&mut self, graph: &Graph, map: &StageMap) -> Result<(), SplitError> {
         for output in &graph.outputs {
             let only = match &output.kind {
-                OutputKind::Result(_) => None,
+                OutputKind::Result(_) | OutputKind::Carry(_) => None,
                 OutputKind::Assign(leaf) => match &graph.nodes[*leaf].op {
                     Op::Input { name, .. } => map.stage_of(name),
                     _ => None,
@@ -275,6 +275,7 @@ fn moves_only(graph: &Graph, id: NodeId) -> Option<NodeId> {
         | Op::Convert(_)
         | Op::Contract(_)
         | Op::Gather(_)
+        | Op::Recur { .. }
         | Op::Exchange(_) => return None,
     };
     (elements(operand) <= elements(id)).then_some(operand)

@@ -26,7 +26,7 @@ mod plan;
 mod ways;
 
 use crate::pass::{PassCx, PassError};
-use crate::split_batch::SplitError;
+use crate::split_batch::{SplitError, without_loops};
 use dlc_abi::AxisCut;
 use dlc_ir::graph::{Graph, Node, Op};
 use plan::Plan;
@@ -123,6 +123,7 @@ pub fn run(
         let found = "the graph is not that of a whole step, or there is no such slice";
         return Err(PassError::bug("split_tensors", found).into());
     }
+    without_loops(graph)?;
     let plan = Plan::of(graph, map, batch);
     let (new, exchanges) = build::build(graph, &plan, map, slice);
     cx.count("exchanges", exchanges);

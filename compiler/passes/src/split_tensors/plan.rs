@@ -114,7 +114,7 @@ fn backwards(costs: Costs<'_>, map: &TensorMap, nodes: &mut [Placed]) {
     let graph = costs.graph;
     for output in &graph.outputs {
         let form = match &output.kind {
-            OutputKind::Result(_) => None,
+            OutputKind::Result(_) | OutputKind::Carry(_) => None,
             OutputKind::Assign(leaf) => match &graph.nodes[*leaf].op {
                 Op::Input { name, .. } => map.cut_of(name),
                 _ => None,
@@ -187,7 +187,7 @@ impl Costs<'_> {
             Op::Contract(contract) => (&contract.space, contract.reads.len() as i64),
             Op::Input { .. } | Op::Const(_) | Op::Iota { .. } | Op::Extent(_) => return 0,
             // These only move elements, mostly while others read them.
-            Op::View { .. } | Op::Reshape(_) | Op::Exchange(_) => return 0,
+            Op::View { .. } | Op::Reshape(_) | Op::Recur { .. } | Op::Exchange(_) => return 0,
             Op::Random { .. }
             | Op::Unary(..)
             | Op::Binary(..)

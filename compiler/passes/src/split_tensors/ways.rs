@@ -92,7 +92,11 @@ impl Way {
                 vec![operand, form(gather.index, &gather.index_subs)]
             }
             // Numbers drawn follow from their places in the whole.
-            Op::Input { .. } | Op::Extent(_) | Op::Random { .. } | Op::Exchange(_) => return None,
+            Op::Input { .. }
+            | Op::Extent(_)
+            | Op::Random { .. }
+            | Op::Recur { .. }
+            | Op::Exchange(_) => return None,
         };
         Some(Way { space: Some(cut), operands })
     }
@@ -128,6 +132,7 @@ pub(super) fn space_of(graph: &Graph, node: &Node, at: usize, cut: AxisCut) -> F
         | Op::Iota { .. }
         | Op::Extent(_)
         | Op::Random { .. }
+        | Op::Recur { .. }
         | Op::Exchange(_) => None,
     }
 }
@@ -240,6 +245,7 @@ pub(super) fn narrowed(node: &Node, way: &Way, range: Range<i64>) -> (Op, Vec<Di
         | Op::Fma(..)
         | Op::Convert(_)
         | Op::Reshape(_)
+        | Op::Recur { .. }
         | Op::Exchange(_) => {}
     }
     (op, shape)

@@ -11,7 +11,7 @@ use dlc_ir::vector::{
 /// A phase's driver.
 #[derive(Debug)]
 pub(super) struct PhaseDriver {
-    /// Parameters: part, parts, batch, scratch, error slot, then the addresses of `buffers`.
+    /// Parameters: part, parts, batch, scratch, error slot, in a loop the step, then the addresses of `buffers`.
     pub function: Function,
     /// Memories whose addresses it takes, in order.
     pub buffers: Vec<BufferId>,
@@ -30,7 +30,13 @@ const PARTS: usize = 1;
 const BATCH: usize = 2;
 const SCRATCH: usize = 3;
 const ERROR: usize = 4;
-const FIRST_BUFFER: usize = 5;
+/// In phases of loops.
+const STEP: usize = 5;
+
+/// The first parameter that is an address of a buffer.
+fn first_buffer(phase: &Phase) -> usize {
+    ERROR + 1 + usize::from(phase.step.is_some())
+}
 
 /// Builds the driver of a phase: units `part * n / parts .. (part + 1) * n / parts`, one kernel call each.
 pub(super) fn phase(
@@ -53,7 +59,7 @@ pub(super) fn phase(
     let mut fb = FunctionBuilder::new(
         super::symbol(&phase.name),
         FunctionKind::Phase,
-        FIRST_BUFFER + buffers.len(),
+        first_buffer(phase) + buffers.len(),
     );
     let units = &phase.schedule.units;
     let counts: Vec<Val> = units
@@ -85,8 +91,10 @@ pub(super) fn phase(
             number = fb.int_op(IntOp::Div, number, counts[at]);
         }
     }
-    let origins: Vec<Val> =
+    let step = phase.step.map(|_| fb.param(STEP));
+    let cuts: Vec<Val> =
         units.iter().zip(&coordinates).map(|(unit, &at)| fb.imul_const(at, unit.tile)).collect();
+    let origins: Vec<Val> = step.into_iter().chain(cuts).collect();
     let args = kernel_args(program, phase, kernel, &buffers, &origins, &mut fb);
     fb.push(Stmt::Call { func: function, args });
     fb.close_loop(open, Vec::new());
@@ -101,11 +109,11 @@ fn kernel_args(
     origins: &[Val],
     fb: &mut FunctionBuilder,
 ) -> Vec<Val> {
-    let units = &phase.schedule.units;
+    let units = phase.unit_axes();
     let address = |fb: &FunctionBuilder, memory: BufferId| {
         let at =
             buffers.iter().position(|&known| known == memory).expect("every memory is a parameter");
-        fb.param(FIRST_BUFFER + at)
+        fb.param(first_buffer(phase) + at)
     };
     let mut args = Vec::with_capacity(kernel.params.len());
     for param in &kernel.params {
@@ -187,7 +195,7 @@ pub(super) fn segment(name: &str, calls: &[PhaseCall<'_>], slots: &Slots) -> Fun
     let zero = fb.int(0);
     let one = fb.int(1);
     let is_first = fb.int_op(IntOp::Equal, part, zero);
-    for call in calls {
+    let run = |fb: &mut FunctionBuilder, call: &PhaseCall<'_>, step: Option<Val>| {
         if call.phase.barrier_before {
             fb.push(Stmt::Barrier);
         }
@@ -197,6 +205,7 @@ pub(super) fn segment(name: &str, calls: &[PhaseCall<'_>], slots: &Slots) -> Fun
         }
         let mut args = if serial { vec![zero, one] } else { vec![part, parts] };
         args.extend([batch, scratch, error]);
+        args.extend(step);
         for &buffer in &call.buffers {
             let offset = 8 * slots.slot(buffer) as i32;
             args.push(fb.inst(Inst::IntLoad(IntWidth::I64, Addr::offset(table, offset))));
@@ -205,6 +214,25 @@ pub(super) fn segment(name: &str, calls: &[PhaseCall<'_>], slots: &Slots) -> Fun
         if serial {
             fb.close_if(is_first);
         }
+    };
+    let mut rest = calls;
+    while let Some(first) = rest.first() {
+        let Some(step) = first.phase.step else {
+            run(&mut fb, first, None);
+            rest = &rest[1..];
+            continue;
+        };
+        let n_own = rest.iter().take_while(|call| call.phase.step == Some(step)).count();
+        let (own, later) = rest.split_at(n_own);
+        rest = later;
+        let trip = extent(&mut fb, first.phase.axes[0]);
+        let last = fb.iadd_const(trip, -1);
+        let open = fb.open_loop(trip, &[]);
+        let at = if step.reverse { fb.int_op(IntOp::Sub, last, open.iv) } else { open.iv };
+        for call in own {
+            run(&mut fb, call, Some(at));
+        }
+        fb.close_loop(open, Vec::new());
     }
     fb.finish()
 }

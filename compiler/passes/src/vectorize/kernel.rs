@@ -260,7 +260,7 @@ fn params(program: &Program, phase: &Phase, accesses: &Accesses) -> Vec<Param> {
         if index_is_used(phase, axis) {
             params.push(Param::Origin(axis));
         }
-        let cut = phase.schedule.units.iter().find(|unit| unit.axis == axis);
+        let cut = phase.unit_axes().into_iter().find(|unit| unit.axis == axis);
         let whole = cut.is_none_or(|unit| unit.tile == 1);
         let dynamic = phase.axes[axis].as_fixed().is_none();
         // A unit of one iteration has no count; an uncut fixed axis is known.
@@ -329,7 +329,7 @@ impl Emitter<'_> {
 
     fn len_of(&self, axis: usize) -> Len {
         let max = self.phase.axes[axis].at(self.program.max_batch).max(0);
-        let cut = self.phase.schedule.units.iter().find(|unit| unit.axis == axis);
+        let cut = self.phase.unit_axes().into_iter().find(|unit| unit.axis == axis);
         match cut {
             Some(unit) if unit.tile == 1 => Len::Static(1),
             Some(unit) => match self.phase.axes[axis].as_fixed() {

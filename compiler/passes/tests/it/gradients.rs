@@ -8,7 +8,8 @@ use dlc_ir::affine::Affine;
 use dlc_ir::graph::ops::word;
 use dlc_ir::graph::{
     BinaryOp, Combine, Compare, Contract, Data, Fill, Gather, Graph, GraphBuilder, Guard,
-    InputRole, Literal, NodeId, Op, Origin, Read, Stage, Tensor, UnaryOp, interpret, jvp, retyped,
+    InputRole, Literal, NodeId, Op, Origin, OutputKind, Read, Stage, Tensor, UnaryOp, interpret,
+    jvp, retyped,
 };
 use dlc_passes::autodiff::pullback;
 use dlc_passes::pass::{PassCx, PassManager, PassOptions};
@@ -92,7 +93,74 @@ fn cases() -> Vec<Case> {
     cases.extend(leaf_cases());
     cases.extend(shape_cases());
     cases.extend(window_cases());
+    cases.extend(recurrence_cases());
     cases
+}
+
+/// Loops in both directions, with one and two carried values, read inside, whole, at their ends and with a shift.
+fn recurrence_cases() -> Vec<Case> {
+    let (steps, units) = (4, 3);
+    let mut cases = Vec::new();
+    for reverse in [false, true] {
+        // h' = tanh(x[t] + h w), of which all steps are read.
+        cases.push(case(format!("recurrence, reverse {reverse}"), |g| {
+            let shape = [Dim::fixed(steps), B, Dim::fixed(units)];
+            let (x, h0) = (leaf(g, "x", &shape), leaf(g, "h0", &shape[1..]));
+            let w = leaf(g, "w", &fixed(&[units, units]));
+            let h = g.recur(h0, steps, reverse);
+            let product = recurrent_product(g, h, w);
+            let sum = g.add(x, product);
+            let next = g.unary(UnaryOp::Tanh, sum);
+            g.graph.carry(h, next);
+            g.mul(next, next)
+        }));
+        // Two values that need each other; the one is read where it begins and ends, the other a step back.
+        cases.push(case(format!("two recurrences, reverse {reverse}"), |g| {
+            let shape = [Dim::fixed(steps), B, Dim::fixed(units)];
+            let x = leaf(g, "x", &[B, Dim::fixed(steps), Dim::fixed(units)]);
+            let (h0, c0) = (leaf(g, "h0", &shape[1..]), leaf(g, "c0", &shape[1..]));
+            let w = leaf(g, "w", &fixed(&[units, units]));
+            let (h, c) = (g.recur(h0, steps, reverse), g.recur(c0, steps, reverse));
+            let z = recurrent_product(g, h, w);
+            let at_step = g.transpose(x, &[1, 0, 2]);
+            let z = g.add(z, at_step);
+            let gate = g.unary(UnaryOp::Sigmoid, z);
+            let kept = g.mul(gate, c);
+            let flipped = g.slice(kept, 2, units - 1, Dim::fixed(units), -1);
+            let next_c = g.add(flipped, z);
+            let size = g.unary(UnaryOp::Tanh, next_c);
+            let next_h = g.mul(gate, size);
+            g.graph.carry(h, next_h);
+            g.graph.carry(c, next_c);
+            let ends = [g.select_index(next_h, 0, 0), g.select_index(next_h, 0, steps - 1)];
+            let ends = g.mul(ends[0], ends[1]);
+            let shifted = g.pad(next_c, &[(1, -1), (0, 0), (0, 0)], Literal::Float(0.5));
+            let back = g.sum(shifted, &[0]);
+            g.mul(ends, back)
+        }));
+    }
+    // What is carried does not depend on what was: the value of another, a step later; and a value that stays.
+    cases.push(case("recurrence without a loop", |g| {
+        let x = leaf(g, "x", &[Dim::fixed(steps), B]);
+        let first = leaf(g, "first", &[B]);
+        let square = g.mul(x, x);
+        let delayed = g.recur(first, steps, false);
+        g.graph.carry(delayed, square);
+        let constant = g.recur(first, steps, true);
+        g.graph.carry(constant, constant);
+        let product = g.mul(delayed, constant);
+        g.add(product, x)
+    }));
+    cases
+}
+
+/// `h[t, n, k] * w[k, u]` summed over `k`.
+fn recurrent_product(g: &mut GraphBuilder<'_>, h: NodeId, w: NodeId) -> NodeId {
+    let units = g.shape(w)[1];
+    let mut space = g.shape(h).to_vec();
+    space.push(units);
+    let reads = vec![Read::axes(h, &[0, 1, 3]), Read::axes(w, &[3, 2])];
+    g.contract(Contract::normal(Combine::Sum, space, 3, reads))
 }
 
 fn binary_case(g: &mut GraphBuilder<'_>, op: BinaryOp) -> NodeId {
@@ -376,7 +444,7 @@ fn with_gradients(mut graph: Graph, y: NodeId, cotangent: &str) -> (Graph, Vec<N
     );
     let wrt: Vec<NodeId> = leaves.iter().map(|leaf| leaf.1).collect();
     let gradients = pullback(&mut graph, &[(y, seed)], &wrt);
-    graph.outputs.clear();
+    graph.outputs.retain(|output| matches!(output.kind, OutputKind::Carry(_)));
     for ((name, _), &gradient) in leaves.iter().zip(&gradients) {
         graph.result(format!("g.{name}"), gradient);
     }
@@ -473,12 +541,10 @@ fn gradients_of_gradients() {
             continue;
         }
         // The gradient by the first leaf, as a value of its own.
-        let (graph, gradients) = with_gradients(first.graph, first.y, "w0");
+        let (mut graph, gradients) = with_gradients(first.graph, first.y, "w0");
         let name = format!("second derivative of {}", first.name);
-        check(
-            &Case { name, graph: Graph { outputs: Vec::new(), ..graph }, y: gradients[0] },
-            &mut rng,
-        );
+        graph.outputs.retain(|output| matches!(output.kind, OutputKind::Carry(_)));
+        check(&Case { name, graph, y: gradients[0] }, &mut rng);
     }
 }
 
@@ -499,6 +565,7 @@ fn every_operation_has_a_case() {
     all.extend(Combine::ALL.iter().map(|combine| combine.name()));
     all.extend([word::INPUT, word::CONST, word::IOTA, word::EXTENT, word::RANDOM, word::SELECT]);
     all.extend([word::FMA, word::CONVERT, word::VIEW, word::RESHAPE, word::CONTRACT, word::GATHER]);
+    all.extend([word::RECUR]);
     let missing: Vec<&&str> = all.iter().filter(|name| !covered.contains(**name)).collect();
     assert!(missing.is_empty(), "no gradient check for {missing:?}");
 }
@@ -521,7 +588,8 @@ fn word_of(op: &Op) -> &'static str {
         | Op::Reshape(_)
         | Op::Contract(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => op.info().name,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => op.info().name,
     }
 }
 

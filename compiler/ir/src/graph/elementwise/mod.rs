@@ -70,7 +70,8 @@ pub(super) fn apply<'v>(
         | Op::Reshape(_)
         | Op::Contract(_)
         | Op::Gather(_)
-        | Op::Exchange(_) => return None,
+        | Op::Exchange(_)
+        | Op::Recur { .. } => return None,
     })
 }
 

@@ -109,6 +109,37 @@ impl Value {
         })
     }
 
+    /// Values of one type one after the other.
+    pub(in crate::graph) fn joined(parts: &[Value]) -> Value {
+        let mut joined = parts[0].clone();
+        for part in &parts[1..] {
+            match (&mut joined, part) {
+                (Value::F32(to), Value::F32(from)) => to.extend(from),
+                (Value::F64(to), Value::F64(from)) => to.extend(from),
+                (Value::I32(to), Value::I32(from)) => to.extend(from),
+                (Value::I64(to), Value::I64(from)) => to.extend(from),
+                (Value::U8(to), Value::U8(from)) => to.extend(from),
+                (Value::Bool(to), Value::Bool(from)) => to.extend(from),
+                (Value::Dual(to), Value::Dual(from)) => to.extend(from.iter().copied()),
+                _ => unreachable!("parts of a tensor have one type"),
+            }
+        }
+        joined
+    }
+
+    /// The elements from one place up to, not including, another.
+    pub(in crate::graph) fn part(&self, from: usize, to: usize) -> Value {
+        match self {
+            Value::F32(data) => Value::F32(data[from..to].to_vec()),
+            Value::F64(data) => Value::F64(data[from..to].to_vec()),
+            Value::I32(data) => Value::I32(data[from..to].to_vec()),
+            Value::I64(data) => Value::I64(data[from..to].to_vec()),
+            Value::U8(data) => Value::U8(data[from..to].to_vec()),
+            Value::Bool(data) => Value::Bool(data[from..to].to_vec()),
+            Value::Dual(data) => Value::Dual(data[from..to].to_vec()),
+        }
+    }
+
     /// Number of elements.
     pub(in crate::graph) fn len(&self) -> usize {
         match self {

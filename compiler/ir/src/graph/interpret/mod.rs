@@ -5,6 +5,7 @@
 mod contract;
 mod forward;
 mod reads;
+mod recur;
 mod walk;
 
 pub use forward::{Forward, jvp};
@@ -12,6 +13,7 @@ pub use forward::{Forward, jvp};
 use super::data::{Exchange, Fill, Graph, Literal, Node, NodeId, Op, OutputKind};
 use super::elementwise::{self, Dual, Element, NoValue, Number, Value, with_number};
 use super::infer::shape_text;
+use super::loops::{Loops, Unit};
 use super::ops::elem_name;
 use super::tensor::Tensor;
 use super::verify::VerifyError;
@@ -247,7 +249,20 @@ impl<'g> Machine<'g> {
         use crate::entity::EntityRef;
         let graph = self.graph;
         let mut readers = graph.use_counts();
-        for (id, node) in graph.nodes.iter() {
+        let loops = Loops::of(graph);
+        if !loops.loops.is_empty() {
+            // What a step reads is not counted node by node.
+            self.keep.fill(true);
+        }
+        for unit in &loops.order {
+            let id = match *unit {
+                Unit::Node(id) => id,
+                Unit::Loop(number) => {
+                    self.run_loop(&loops, number)?;
+                    continue;
+                }
+            };
+            let node = &graph.nodes[id];
             let value = match &node.op {
                 Op::Input { name, .. } => {
                     let missing = || InterpretError::MissingInput { name: name.clone() };
@@ -265,6 +280,10 @@ impl<'g> Machine<'g> {
                     let taken = exchange(exchanged, given)
                         .ok_or_else(|| InterpretError::Alone { site: self.site(id) })?;
                     self.leaf(id, "", Leaf { tensor: &taken, tangent: None })?
+                }
+                Op::Recur { init, reverse } => {
+                    let next = loops.next_of(id).expect("the verifier asks for it");
+                    self.shifted(*init, next, *reverse)
                 }
                 _ => self.node(id, node)?,
             };
@@ -319,7 +338,9 @@ impl<'g> Machine<'g> {
         let sample = self.sample(id, node.elem)?;
         let site = || self.site(id);
         Ok(match &node.op {
-            Op::Input { .. } | Op::Exchange(_) => unreachable!("they have arms of their own"),
+            Op::Input { .. } | Op::Exchange(_) | Op::Recur { .. } => {
+                unreachable!("they have arms of their own")
+            }
             Op::Const(literal) => literal_value(*literal, &sample, n as usize),
             Op::Iota { axis } => reads::iota(*axis, &shape, &sample),
             Op::Extent(dim) => number(dim.at(self.batch), &sample),
@@ -384,6 +405,7 @@ impl<'g> Machine<'g> {
                     };
                     outputs.assigns.insert(name.clone(), value);
                 }
+                OutputKind::Carry(_) => {}
             }
         }
         outputs

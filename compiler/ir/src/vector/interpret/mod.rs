@@ -161,7 +161,7 @@ impl<'m> Interpreter<'m> {
                 let mut frame = std::mem::take(&mut frames[part]);
                 let result = self.stretch(func, &mut frame, memory, at, !options.check_races);
                 frames[part] = frame;
-                // Barriers stand at the top level, so all parts stop at the same one.
+                // Barriers stand under no condition, so all parts stop at the same one.
                 stop = result?;
             }
             memory.pass_barrier();
