@@ -36,20 +36,32 @@ fn same(found: &Data, expected: &Data) -> Result<(), String> {
     Ok(())
 }
 
-fn output(workspace: &Workspace, name: &str, elem: ElemType, batch: usize) -> Data {
-    match elem {
-        ElemType::F32 => {
-            Data::F32(workspace.output::<f32>(name, batch).expect("an output").to_vec())
-        }
-        ElemType::F64 => {
-            Data::F64(workspace.output::<f64>(name, batch).expect("an output").to_vec())
-        }
-        ElemType::I32 => {
-            Data::I32(workspace.output::<i32>(name, batch).expect("an output").to_vec())
-        }
+/// What the last step left of a result. Where the batch is not the outermost axis, the room of the largest batch lies between its elements.
+fn output(workspace: &Workspace, name: &str, node: &graph::Node, batch: i64) -> Data {
+    let [dims, room] = [batch, MAX_BATCH]
+        .map(|batch| node.shape.iter().map(|dim| dim.at(batch) as usize).collect::<Vec<_>>());
+    let places: Vec<usize> = (0..dims.iter().product())
+        .map(|mut element| {
+            let (mut place, mut stride) = (0, 1);
+            for (&dim, &room) in dims.iter().zip(&room).rev() {
+                place += element % dim * stride;
+                element /= dim;
+                stride *= room;
+            }
+            place
+        })
+        .collect();
+    fn values<T: dlc_exec::Element>(workspace: &Workspace, name: &str, places: &[usize]) -> Vec<T> {
+        let all = workspace.output::<T>(name, MAX_BATCH as usize).expect("an output");
+        places.iter().map(|&place| all[place]).collect()
+    }
+    match node.elem {
+        ElemType::F32 => Data::F32(values(workspace, name, &places)),
+        ElemType::F64 => Data::F64(values(workspace, name, &places)),
+        ElemType::I32 => Data::I32(values(workspace, name, &places)),
         ElemType::Bool => {
-            let bytes = workspace.output::<u8>(name, batch).expect("an output");
-            Data::Bool(bytes.iter().map(|&byte| byte != 0).collect())
+            let bytes: Vec<u8> = values(workspace, name, &places);
+            Data::Bool(bytes.into_iter().map(|byte| byte != 0).collect())
         }
         other => panic!("no outputs of {other:?}"),
     }
@@ -92,7 +104,7 @@ fn check(graph: &Graph, target: Target, placement: Placement) {
                     OutputKind::Carry(_) => continue,
                     OutputKind::Result(name) => (
                         name.clone(),
-                        output(&workspace, name, node.elem, batch as usize),
+                        output(&workspace, name, node, batch),
                         &expected.results[name],
                     ),
                     OutputKind::Assign(leaf) => {

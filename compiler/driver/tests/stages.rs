@@ -44,8 +44,9 @@ fn a_phase_whose_units_depend_on_each_other_is_a_race() {
     // Without its barriers the update reads gradients that other units are still writing.
     for segment in &mut program.segments {
         segment.phases.iter_mut().for_each(|phase| phase.barrier_before = false);
-        // Every point is a unit of its own.
+        // Every point is a unit of its own, and any part may run it.
         for phase in &mut segment.phases {
+            phase.schedule.serial = false;
             phase.schedule.units =
                 (0..phase.n_space).map(|axis| tile::UnitAxis { axis, tile: 1 }).collect();
         }

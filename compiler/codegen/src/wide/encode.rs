@@ -1,7 +1,7 @@
 //! From steps with places to bytes: frame, branches, moves, constants after the last instruction.
 //!
-//! Layout: prologue, code, epilogue (`vzeroupper`, restored registers, `ret`), constants in falling size so that each
-//! is aligned by its own size. Frame: `rbp` holds the caller's stack pointer, slots of 64 bytes lie above an aligned
+//! Layout: prologue, code, epilogue (restored registers, `vzeroupper`, `ret`) at the end and wherever the code returns, constants in falling
+//! size so that each is aligned by its own size. Frame: `rbp` holds the caller's stack pointer, slots of 64 bytes lie above an aligned
 //! `rsp`. Code without slots has no frame.
 
 use iced_x86::{Code as Encoding, Encoder, Instruction, OpKind, Register};
@@ -11,15 +11,16 @@ use super::machine::{
     Base, Callee, Class, Code, Cond, Inst, Label, LoopId, Mem, Step, VReg, Width,
 };
 use super::moves::{self, Action};
+use super::physical::{Physical, PhysicalBase, PhysicalMem, build, register, set_memory, slot_mem};
 use super::spill;
-use super::table::{Form, Imm, Kind, Op};
+use super::table::{Kind, Op};
 use dlc_ir::vector::FuncId;
 
 /// Physical numbers of the registers with fixed roles.
 pub(super) const RAX: u8 = 0;
 /// High half of a dividend.
 pub(super) const RDX: u8 = 2;
-const RSP: u8 = 4;
+pub(super) const RSP: u8 = 4;
 const RBP: u8 = 5;
 const RSI: u8 = 6;
 const RDI: u8 = 7;
@@ -41,49 +42,6 @@ pub(super) struct Encoded {
     pub calls: Vec<(u32, FuncId)>,
 }
 
-/// An operand with its physical number.
-#[derive(Clone, Copy)]
-struct Physical {
-    op: Op,
-    width: Width,
-    dst: Option<u8>,
-    srcs: [Option<u8>; 3],
-    mem: Option<PhysicalMem>,
-    imm: Option<i64>,
-    mask: Option<u8>,
-    zeroing: bool,
-    broadcast: bool,
-}
-
-#[derive(Clone, Copy)]
-struct PhysicalMem {
-    base: PhysicalBase,
-    index: Option<(u8, u8)>,
-    disp: i32,
-}
-
-#[derive(Clone, Copy)]
-enum PhysicalBase {
-    Reg(u8),
-    Const(u32),
-}
-
-impl Physical {
-    fn new(op: Op, width: Width) -> Self {
-        Physical {
-            op,
-            width,
-            dst: None,
-            srcs: [None; 3],
-            mem: None,
-            imm: None,
-            mask: None,
-            zeroing: false,
-            broadcast: false,
-        }
-    }
-}
-
 /// Encodes allocated code.
 pub(super) fn encode(code: &Code, places: &[Place], evex: bool) -> Result<Encoded, String> {
     let mut writer = Writer {
@@ -100,6 +58,7 @@ pub(super) fn encode(code: &Code, places: &[Place], evex: bool) -> Result<Encode
         constants: Vec::new(),
         calls: Vec::new(),
         scratch_slot: code.n_slots,
+        frame: Frame::of(code, places),
     };
     writer.function(code)?;
     writer.finish(code)
@@ -122,59 +81,79 @@ struct Writer<'a> {
     constants: Vec<(usize, usize, u32, i32)>,
     calls: Vec<(u32, FuncId)>,
     scratch_slot: u32,
+    frame: Frame,
+}
+
+/// What a function sets up at its start and takes down where it returns.
+struct Frame {
+    /// Slots, if it has any.
+    n_slots: Option<u32>,
+    /// Registers that it restores, in the order in which they are pushed.
+    saved: Vec<u8>,
+    uses_vectors: bool,
+}
+
+impl Frame {
+    fn of(code: &Code, places: &[Place]) -> Self {
+        let uses = |class, is: &dyn Fn(Place) -> bool| {
+            places.iter().zip(&code.regs).any(|(&place, info)| info.class == class && is(place))
+        };
+        let saved = |reg: &u8| uses(Class::Gpr, &|place| place == Place::Reg(*reg));
+        Frame {
+            n_slots: (code.n_slots > 0).then_some(code.n_slots),
+            saved: CALLEE_SAVED.into_iter().filter(saved).collect(),
+            uses_vectors: uses(Class::Vec, &|place| place != Place::Nowhere),
+        }
+    }
 }
 
 impl Writer<'_> {
     fn function(&mut self, code: &Code) -> Result<(), String> {
-        let has_frame = code.n_slots > 0;
-        let mut saved: Vec<u8> = CALLEE_SAVED
-            .into_iter()
-            .filter(|&reg| {
-                self.places
-                    .iter()
-                    .zip(&code.regs)
-                    .any(|(&place, info)| info.class == Class::Gpr && place == Place::Reg(reg))
-            })
-            .collect();
-        let uses_vectors = self
-            .places
-            .iter()
-            .zip(&code.regs)
-            .any(|(&place, info)| info.class == Class::Vec && place != Place::Nowhere);
-        if has_frame {
-            self.push(RBP)?;
-            self.gpr_copy(RBP, RSP)?;
-        }
-        for &reg in &saved {
-            self.push(reg)?;
-        }
-        if has_frame {
-            self.imm_op(Op::AndImm, RSP, -64)?;
-            // One slot more than asked for: scratch of moves.
-            self.imm_op(Op::SubImm, RSP, 64 * (i64::from(code.n_slots) + 1))?;
-        }
+        self.prologue()?;
         let innermost = innermost_loops(code);
         for step in &code.steps {
             self.step(step, &innermost)?;
         }
+        if !matches!(code.steps.last(), Some(Step::Return(_))) {
+            self.epilogue()?;
+        }
+        Ok(())
+    }
+
+    fn prologue(&mut self) -> Result<(), String> {
+        if let Some(n_slots) = self.frame.n_slots {
+            self.push(RBP)?;
+            self.gpr_copy(RBP, RSP)?;
+            self.push_saved()?;
+            self.imm_op(Op::AndImm, RSP, -64)?;
+            // One slot more than asked for: scratch of moves.
+            self.imm_op(Op::SubImm, RSP, 64 * (i64::from(n_slots) + 1))
+        } else {
+            self.push_saved()
+        }
+    }
+
+    fn push_saved(&mut self) -> Result<(), String> {
+        (0..self.frame.saved.len()).try_for_each(|at| self.push(self.frame.saved[at]))
+    }
+
+    fn epilogue(&mut self) -> Result<(), String> {
+        let has_frame = self.frame.n_slots.is_some();
         if has_frame {
             let mut lea = Physical::new(Op::Lea, Width::X);
             lea.dst = Some(RSP);
             lea.mem = Some(PhysicalMem {
                 base: PhysicalBase::Reg(RBP),
                 index: None,
-                disp: -8 * saved.len() as i32,
+                disp: -8 * self.frame.saved.len() as i32,
             });
             self.emit(&lea)?;
         }
-        saved.reverse();
-        for &reg in &saved {
-            self.pop(reg)?;
-        }
+        (0..self.frame.saved.len()).rev().try_for_each(|at| self.pop(self.frame.saved[at]))?;
         if has_frame {
             self.pop(RBP)?;
         }
-        if uses_vectors {
+        if self.frame.uses_vectors {
             self.raw(&Instruction::with(Encoding::VEX_Vzeroupper))?;
         }
         self.raw(&Instruction::with(Encoding::Retnq))
@@ -228,7 +207,10 @@ impl Writer<'_> {
                 instruction.set_op1_register(from);
                 self.raw(&instruction)
             }
-            Step::Return(reg) => self.gpr_copy(RAX, self.reg(*reg)?),
+            Step::Return(reg) => {
+                self.gpr_copy(RAX, self.reg(*reg)?)?;
+                self.epilogue()
+            }
             Step::Moves(pairs) => self.moves(pairs),
             Step::Branch(cond, label) => self.branch_forward(*cond, *label),
             Step::Place(label) => {
@@ -560,209 +542,6 @@ fn innermost_loops(code: &Code) -> Vec<bool> {
     innermost
 }
 
-fn slot_mem(slot: u32, disp: i32) -> PhysicalMem {
-    PhysicalMem { base: PhysicalBase::Reg(RSP), index: None, disp: slot as i32 * 64 + disp }
-}
-
-/// The register of a kind with a physical number.
-fn register(kind: Kind, width: Width, number: u8) -> Register {
-    let vector = |width: Width| match width {
-        Width::X => Register::XMM0,
-        Width::Y => Register::YMM0,
-        Width::Z => Register::ZMM0,
-    };
-    let first = match kind {
-        Kind::V => vector(width),
-        Kind::H => vector(width.half()),
-        Kind::Q => vector(width.half().half()),
-        Kind::X => Register::XMM0,
-        Kind::Y => Register::YMM0,
-        Kind::K => Register::K0,
-        Kind::R => Register::RAX,
-        Kind::D => Register::EAX,
-        Kind::W => Register::AX,
-        Kind::B => return BYTE_REGISTERS[number as usize],
-    };
-    first + u32::from(number)
-}
-
-/// Low bytes of the general registers, by number; the numbering skips the old high bytes.
-const BYTE_REGISTERS: [Register; 16] = [
-    Register::AL,
-    Register::CL,
-    Register::DL,
-    Register::BL,
-    Register::SPL,
-    Register::BPL,
-    Register::SIL,
-    Register::DIL,
-    Register::R8L,
-    Register::R9L,
-    Register::R10L,
-    Register::R11L,
-    Register::R12L,
-    Register::R13L,
-    Register::R14L,
-    Register::R15L,
-];
-
-/// Long and short forms of a conditional branch.
-fn jump(cond: Cond) -> (Encoding, Encoding) {
-    match cond {
-        Cond::Equal => (Encoding::Je_rel32_64, Encoding::Je_rel8_64),
-        Cond::NotEqual => (Encoding::Jne_rel32_64, Encoding::Jne_rel8_64),
-        Cond::Less => (Encoding::Jl_rel32_64, Encoding::Jl_rel8_64),
-        Cond::LessEqual => (Encoding::Jle_rel32_64, Encoding::Jle_rel8_64),
-        Cond::GreaterEqual => (Encoding::Jge_rel32_64, Encoding::Jge_rel8_64),
-    }
-}
-
-/// The encoding of an instruction at its width.
-fn encoding(inst: &Physical, evex: bool) -> Result<Encoding, String> {
-    let row = inst.op.row();
-    let index = match row.imm {
-        Imm::Signed => usize::from(
-            row.codes.len() > 1 && inst.imm.is_some_and(|imm| i8::try_from(imm).is_ok()),
-        ),
-        Imm::No | Imm::Byte | Imm::Word | Imm::Quad => match (row.codes.len(), evex, inst.width) {
-            (1, _, _) | (_, false, Width::X) => 0,
-            (_, false, _) => 1,
-            (_, true, width) => 2 + width as usize,
-        },
-    };
-    match row.codes.get(index) {
-        Some(&encoding) if encoding != Encoding::INVALID => Ok(encoding),
-        _ => Err(format!(
-            "{} has no encoding at {:?}{}",
-            row.name,
-            inst.width,
-            if evex { " (EVEX)" } else { "" }
-        )),
-    }
-}
-
-/// The operand list in the order of the encoding.
-fn build(inst: &Physical, evex: bool) -> Result<Instruction, String> {
-    let row = inst.op.row();
-    let mut instruction = Instruction::new();
-    instruction.set_code(encoding(inst, evex)?);
-    let mut srcs = inst.srcs.iter().flatten().copied();
-    let mut mem_at = None;
-    let n = row.kinds.len();
-    for (at, &kind) in row.kinds.iter().enumerate() {
-        let is_memory = inst.mem.is_some()
-            && match row.form {
-                Form::Def | Form::Acc | Form::Use => at + 1 == n && n > usize::from(row.form != Form::Use),
-                Form::Put => at == 0,
-                Form::GatherLanes | Form::GatherMask => at == 1,
-            }
-            // The last operand of a blend by lanes is its mask.
-            && !(matches!(inst.op, Op::BlendLanes32 | Op::BlendLanes64));
-        if is_memory {
-            mem_at = Some(at);
-            instruction.set_op_kind(at as u32, OpKind::Memory);
-            continue;
-        }
-        let number = if at == 0 && row.form != Form::Use {
-            inst.dst
-        } else {
-            // An absent source names the destination: its value does not matter (x ^ x).
-            srcs.next().or(inst.dst)
-        };
-        let number = number.ok_or_else(|| format!("{} lacks operand {at}", row.name))?;
-        instruction.set_op_register(at as u32, register(kind, inst.width, number));
-    }
-    if let (Some(at), Some(mem)) = (mem_at, &inst.mem) {
-        set_memory(&mut instruction, mem, inst.width, row.kinds[at]);
-        instruction.set_is_broadcast(inst.broadcast);
-    } else if inst.mem.is_some() {
-        return Err(format!("{} takes no memory operand", row.name));
-    }
-    if let Some(mask) = inst.mask {
-        instruction.set_op_mask(register(Kind::K, Width::X, mask));
-        instruction.set_zeroing_masking(inst.zeroing);
-    }
-    set_immediate(&mut instruction, inst, n)?;
-    Ok(instruction)
-}
-
-fn set_immediate(instruction: &mut Instruction, inst: &Physical, at: usize) -> Result<(), String> {
-    let row = inst.op.row();
-    let Some(imm) = inst.imm else {
-        return if row.imm == Imm::No {
-            Ok(())
-        } else {
-            Err(format!("{} lacks its immediate", row.name))
-        };
-    };
-    let at = at as u32;
-    match row.imm {
-        Imm::No => return Err(format!("{} takes no immediate", row.name)),
-        Imm::Byte => {
-            instruction.set_op_kind(at, OpKind::Immediate8);
-            instruction.set_immediate8(imm as u8);
-        }
-        Imm::Signed if row.codes.len() > 1 && i8::try_from(imm).is_ok() => {
-            instruction.set_op_kind(at, OpKind::Immediate8to64);
-            instruction.set_immediate8to64(imm);
-        }
-        Imm::Signed => {
-            instruction.set_op_kind(at, OpKind::Immediate32to64);
-            instruction.set_immediate32to64(imm);
-        }
-        Imm::Word => {
-            instruction.set_op_kind(at, OpKind::Immediate32);
-            instruction.set_immediate32(imm as u32);
-        }
-        Imm::Quad => {
-            instruction.set_op_kind(at, OpKind::Immediate64);
-            instruction.set_immediate64(imm as u64);
-        }
-    }
-    Ok(())
-}
-
-fn set_memory(instruction: &mut Instruction, mem: &PhysicalMem, width: Width, kind: Kind) {
-    match mem.base {
-        PhysicalBase::Reg(base) => {
-            instruction.set_memory_base(register(Kind::R, Width::X, base));
-            instruction.set_memory_displacement64(mem.disp as i64 as u64);
-            // The encoder picks the shortest form that holds a displacement, compressed where EVEX allows.
-            instruction.set_memory_displ_size(u32::from(mem.disp != 0));
-        }
-        PhysicalBase::Const(_) => {
-            instruction.set_memory_base(Register::RIP);
-            instruction.set_memory_displ_size(8);
-            instruction.set_memory_displacement64(0);
-        }
-    }
-    if let Some((index, scale)) = mem.index {
-        // The index of a gather is a vector of the row's kind; all others are general registers.
-        let kind = match kind {
-            Kind::V | Kind::H if instruction_is_gather(instruction) => kind,
-            _ => Kind::R,
-        };
-        instruction.set_memory_index(register(kind, width, index));
-        instruction.set_memory_index_scale(u32::from(scale));
-    }
-}
-
-fn instruction_is_gather(instruction: &Instruction) -> bool {
-    matches!(
-        instruction.code(),
-        Encoding::VEX_Vgatherdps_xmm_vm32x_xmm
-            | Encoding::VEX_Vgatherdps_ymm_vm32y_ymm
-            | Encoding::VEX_Vgatherdpd_xmm_vm32x_xmm
-            | Encoding::VEX_Vgatherdpd_ymm_vm32x_ymm
-            | Encoding::EVEX_Vgatherdps_xmm_k1_vm32x
-            | Encoding::EVEX_Vgatherdps_ymm_k1_vm32y
-            | Encoding::EVEX_Vgatherdps_zmm_k1_vm32z
-            | Encoding::EVEX_Vgatherdpd_xmm_k1_vm32x
-            | Encoding::EVEX_Vgatherdpd_ymm_k1_vm32x
-            | Encoding::EVEX_Vgatherdpd_zmm_k1_vm32y
-    )
-}
-
 /// No-operations of one to nine bytes (Intel manual, volume 2, NOP).
 const NOPS: [&[u8]; 9] = [
     &[0x90],
@@ -775,3 +554,14 @@ const NOPS: [&[u8]; 9] = [
     &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
     &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
 ];
+
+/// Long and short forms of a conditional branch.
+fn jump(cond: Cond) -> (Encoding, Encoding) {
+    match cond {
+        Cond::Equal => (Encoding::Je_rel32_64, Encoding::Je_rel8_64),
+        Cond::NotEqual => (Encoding::Jne_rel32_64, Encoding::Jne_rel8_64),
+        Cond::Less => (Encoding::Jl_rel32_64, Encoding::Jl_rel8_64),
+        Cond::LessEqual => (Encoding::Jle_rel32_64, Encoding::Jle_rel8_64),
+        Cond::GreaterEqual => (Encoding::Jge_rel32_64, Encoding::Jge_rel8_64),
+    }
+}

@@ -244,7 +244,7 @@ pub(super) enum Step {
     Call(Callee),
     /// The register is set to what the call just before it returned, 32 bits without sign.
     Returned(VReg),
-    /// The function returns a register; the last step.
+    /// The function returns a register. Code that ends without it returns nothing.
     Return(VReg),
     /// Registers set at once: `(destination, source)`.
     Moves(Vec<(VReg, VReg)>),

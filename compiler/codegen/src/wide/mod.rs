@@ -13,6 +13,7 @@ mod listing;
 mod liveness;
 mod machine;
 mod moves;
+mod physical;
 mod select;
 mod spill;
 mod table;

@@ -12,7 +12,6 @@ use crate::value::{
 use dlc_grammar::Span;
 use dlc_grammar::ast::{
     self, Arg, Body, CompType, Decl, DeclKind, Expr, ExprKind, Formal, Ident, Label, TypeKind,
-    WhereKind, WhereTarget,
 };
 use std::sync::Arc;
 
@@ -590,101 +589,6 @@ impl Elaborator {
             let name = &decl.name.name;
             self.diagnostics.push(diagnostics::not_logits(name, at, formal.name.span));
         }
-    }
-
-    /// `where len(r..) = axes`: the numbers of axes that are stated.
-    fn stated_lengths(&mut self, decl: &Decl) -> Eval<Vec<(String, usize)>> {
-        let mut lengths = Vec::new();
-        for clause in &decl.wheres {
-            if let WhereKind::Define { target: WhereTarget::Len(pack), value } = &clause.kind {
-                let length = self.eval(value)?.first();
-                let length = self.int_value(&length, "a number of axes", value.span)?;
-                let Ok(length) = usize::try_from(length) else {
-                    return Err(self.report(diagnostics::negative_length(value.span, length)));
-                };
-                lengths.push((pack.name.clone(), length));
-            }
-        }
-        Ok(lengths)
-    }
-
-    /// Derived sizes and requirements.
-    fn run_wheres(&mut self, decl: &Decl, span: Span) -> Eval<()> {
-        let mut failed = None;
-        for clause in &decl.wheres {
-            // What a requirement forbids is not calculated with.
-            if let (Some(_), WhereKind::Define { target, .. }) = (failed, &clause.kind) {
-                if let WhereTarget::Name(name) | WhereTarget::Pack(name) = target {
-                    self.bind(&name.name, Value::Bad, None);
-                }
-                continue;
-            }
-            let outcome = match &clause.kind {
-                WhereKind::Define { target: WhereTarget::Len(_), .. } => Ok(()),
-                WhereKind::Define { target: WhereTarget::Name(name), value } => self
-                    .eval(value)
-                    .map(|size| self.bind(&name.name, size.first(), Some(value.span))),
-                WhereKind::Define { target: WhereTarget::Pack(name), value } => {
-                    self.eval_pack(value).map(|sizes| {
-                        self.bind(&name.name, Value::Pack(sizes), Some(value.span));
-                    })
-                }
-                WhereKind::Require { condition, message } => {
-                    self.require(decl, condition, message.as_ref(), span)
-                }
-            };
-            if let Err(reported) = outcome {
-                if let WhereKind::Define {
-                    target: WhereTarget::Name(name) | WhereTarget::Pack(name),
-                    ..
-                } = &clause.kind
-                {
-                    self.bind(&name.name, Value::Bad, None);
-                }
-                failed = Some(reported);
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn require(
-        &mut self,
-        decl: &Decl,
-        condition: &Expr,
-        message: Option<&ast::StrLit>,
-        call: Span,
-    ) -> Eval<()> {
-        let value = self.eval(condition)?.first();
-        match value {
-            Value::Bool(true) => Ok(()),
-            Value::Bool(false) => {
-                let facts = self.facts(condition);
-                Err(self.report(diagnostics::requirement(
-                    &decl.name.name,
-                    message.map(|message| message.text.as_str()),
-                    call,
-                    condition.span,
-                    &facts,
-                )))
-            }
-            other => Err(self.report(diagnostics::condition_type(other.noun(), condition.span))),
-        }
-    }
-
-    /// The values of the names in a condition, for the message.
-    fn facts(&mut self, condition: &Expr) -> Vec<String> {
-        let mut facts = Vec::new();
-        for name in super::walk::pack_names(condition) {
-            if let Some(binding) = self.frame().get(&name)
-                && let Some(text) = diagnostics::value_words(&binding.value)
-            {
-                let fact = format!("`{name}` is {text}");
-                if !facts.contains(&fact) {
-                    facts.push(fact);
-                }
-            }
-        }
-        facts
     }
 
     /// Named results can be assigned; their shapes help to find the ranges of indices.

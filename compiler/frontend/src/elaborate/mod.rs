@@ -34,6 +34,7 @@ mod shape;
 mod stmt;
 mod tensor;
 mod walk;
+mod wheres;
 mod write;
 
 pub(crate) use leaf::{FirstValue, ParamLeaf, StateLeaf};

@@ -27,22 +27,16 @@ impl Selector<'_> {
             self.bind(param, reg);
         }
         self.code.steps.push(Step::Arguments(regs));
-        let status = self.int_reg(i64::from(STATUS_CANCELLED));
-        self.status = Some(status);
     }
 
-    /// Ends a segment with the status that its parts noted in the error slot, or, after a barrier that was told to stop, with that.
+    /// Ends a segment with the status that its parts noted in the error slot.
     pub(super) fn return_status(&mut self) {
         self.flush();
-        let status = self.status.expect("segments have one from their start");
         let context = self.gpr(self.function.params[0]);
         let field = |base, disp| Mem { base: Base::Reg(base), index: None, disp };
         let slot =
             self.load(Op::LoadGpr, Width::X, Class::Gpr, field(context, StepContext::OFFSET_ERROR));
-        self.load_into(Op::LoadGpr, Width::X, status, field(slot, 0));
-        while let Some(label) = self.stops.pop() {
-            self.code.steps.push(Step::Place(label));
-        }
+        let status = self.load(Op::LoadGpr, Width::X, Class::Gpr, field(slot, 0));
         self.code.steps.push(Step::Return(status));
     }
 
@@ -57,7 +51,8 @@ impl Selector<'_> {
         self.code.steps.push(Step::Call(Callee::Function(function)));
     }
 
-    /// Waits for the other parts, and leaves the segment if it is told to.
+    /// Waits for the other parts, and leaves the segment if it is told to: at once rather than by a branch to the end, since barriers stand
+    /// in loops and liveness wants branches nested in them.
     pub(super) fn barrier(&mut self) {
         self.flush();
         let [context, part] = [0, 1].map(|at| self.gpr(self.function.params[at]));
@@ -67,9 +62,11 @@ impl Selector<'_> {
         let status = self.code.reg(Class::Gpr, Width::X);
         self.code.steps.push(Step::Returned(status));
         self.use2(Op::Test, status, status);
-        let stop = self.label();
-        self.code.steps.push(Step::Branch(Cond::NotEqual, stop));
-        self.stops.push(stop);
+        let go_on = self.label();
+        self.code.steps.push(Step::Branch(Cond::Equal, go_on));
+        let cancelled = self.int_reg(i64::from(STATUS_CANCELLED));
+        self.code.steps.push(Step::Return(cancelled));
+        self.code.steps.push(Step::Place(go_on));
     }
 }
 

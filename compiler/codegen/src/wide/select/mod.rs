@@ -89,10 +89,6 @@ pub(super) struct Selector<'a> {
     current_loop: u32,
     n_loops_seen: u32,
     has_divide: bool,
-    /// What a segment returns.
-    status: Option<VReg>,
-    /// Where barriers that were told to stop go, in their order.
-    stops: Vec<Label>,
 }
 
 /// Selects instructions for a function. The flag says whether the code divides, which takes two fixed registers.
@@ -109,8 +105,6 @@ pub(super) fn select(function: &Function, evex: bool) -> Result<(Code, bool), St
         current_loop: 0,
         n_loops_seen: 0,
         has_divide: false,
-        status: None,
-        stops: Vec::new(),
     };
     selector.reserve_arguments(function);
     match function.kind {
