@@ -47,7 +47,9 @@ pub(super) fn place(comm: &dyn Communicator) -> String {
 pub(super) fn end(place: &str, result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     #[cfg(feature = "mpi")]
     if let Err(error) = &result {
-        eprintln!("error: {place}: {error:#}");
+        // In one piece: what the pieces of a line are to `mpirun`, other ranks' lines come between.
+        let line = format!("error: {place}: {error:#}\n");
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         dlc::comm::mpi::abort(i32::from(super::FAILED));
     }
     let _ = place;

@@ -39,8 +39,8 @@ fn rows_phase(name: &str, kernel: dlc_ir::vector::FuncId) -> Function {
     b.finish()
 }
 
-/// A segment over buffer 0: part 0 runs phase `first`, all wait, part 0 runs `second`.
-fn two_phase_module() -> Module {
+/// A segment over buffer 0: part 0 runs phase `first`, all wait, part 0 runs `second`; in a loop if it has more than one round.
+fn two_phase_module(rounds: i64) -> Module {
     let mut module = Module::default();
     let one = module.functions.push(add_kernel("add_one", 1.0));
     let two = module.functions.push(add_kernel("add_two", 2.0));
@@ -55,9 +55,20 @@ fn two_phase_module() -> Module {
     let batch = b.inst(Inst::IntLoad(IntWidth::I64, batch));
     let zero = b.int(0);
     let is_first = b.int_op(IntOp::Equal, part, zero);
-    b.if_nonzero(is_first, |b| b.push(Stmt::Call { func: first, args: vec![y, batch] }));
-    b.push(Stmt::Barrier);
-    b.if_nonzero(is_first, |b| b.push(Stmt::Call { func: second, args: vec![y, batch] }));
+    let round = |b: &mut FunctionBuilder| {
+        b.if_nonzero(is_first, |b| b.push(Stmt::Call { func: first, args: vec![y, batch] }));
+        b.push(Stmt::Barrier);
+        b.if_nonzero(is_first, |b| b.push(Stmt::Call { func: second, args: vec![y, batch] }));
+    };
+    if rounds == 1 {
+        round(&mut b);
+    } else {
+        let rounds = b.int(rounds);
+        b.for_loop(rounds, &[], |b, _, _| {
+            round(b);
+            vec![]
+        });
+    }
     module.functions.push(b.finish());
     module
 }
@@ -69,7 +80,9 @@ fn jit(module: &Module) -> Arc<JitCode> {
 
 /// What the barrier of the test sees.
 struct Waits {
-    answer: i32,
+    /// What it answers from the wait of this number on; [`BARRIER_OK`] before.
+    answer: (i64, i32),
+    n_waits: AtomicI64,
     sum_of_parts: AtomicI64,
 }
 
@@ -77,12 +90,19 @@ unsafe extern "C" fn barrier(context: *const StepContext, part: i64) -> i32 {
     // SAFETY: the tests below pass a context whose barrier data is a `Waits`.
     let waits = unsafe { &*((*context).barrier_data as *const Waits) };
     waits.sum_of_parts.fetch_add(part + 1, Ordering::Relaxed);
-    waits.answer
+    let wait = waits.n_waits.fetch_add(1, Ordering::Relaxed);
+    if wait >= waits.answer.0 { waits.answer.1 } else { BARRIER_OK }
 }
 
 /// Runs one part of `step` over `y`; returns its status and what the barrier saw.
-fn run_step(code: &JitCode, y: &mut [f32], part: i64, answer: i32, slot_status: i64) -> (i32, i64) {
-    let waits = Waits { answer, sum_of_parts: AtomicI64::new(0) };
+fn run_step(
+    code: &JitCode,
+    y: &mut [f32],
+    part: i64,
+    answer: (i64, i32),
+    slot_status: i64,
+) -> (i32, i64) {
+    let waits = Waits { answer, n_waits: AtomicI64::new(0), sum_of_parts: AtomicI64::new(0) };
     let mut error = ErrorSlot { status: slot_status, ..ErrorSlot::default() };
     let buffers = [y.as_mut_ptr().cast::<u8>()];
     let context = StepContext {
@@ -108,19 +128,32 @@ fn segments_wait_and_report() {
 }
 
 fn waits_and_reports(backend: &dyn Backend) {
-    let code = compile_jit(&two_phase_module(), backend).unwrap();
+    let code = compile_jit(&two_phase_module(1), backend).unwrap();
     let mut y = vec![0.5f32; 48];
-    assert_eq!(run_step(&code, &mut y, 0, BARRIER_OK, 0), (STATUS_OK, 1));
+    assert_eq!(run_step(&code, &mut y, 0, (0, BARRIER_OK), 0), (STATUS_OK, 1));
     assert!(y.iter().all(|&value| value == 3.5), "{y:?}");
     // Another part calls nothing here, but waits with its own number.
-    assert_eq!(run_step(&code, &mut y, 1, BARRIER_OK, 0), (STATUS_OK, 2));
+    assert_eq!(run_step(&code, &mut y, 1, (0, BARRIER_OK), 0), (STATUS_OK, 2));
     assert!(y.iter().all(|&value| value == 3.5), "{y:?}");
     // A barrier that refuses ends the segment before the second phase.
-    assert_eq!(run_step(&code, &mut y, 0, 7, 0), (STATUS_CANCELLED, 1));
+    assert_eq!(run_step(&code, &mut y, 0, (0, 7), 0), (STATUS_CANCELLED, 1));
     assert!(y.iter().all(|&value| value == 4.5), "{y:?}");
     // The status comes from the error slot.
     let bad = i64::from(STATUS_BAD_INDEX);
-    assert_eq!(run_step(&code, &mut y, 1, BARRIER_OK, bad), (STATUS_BAD_INDEX, 2));
+    assert_eq!(run_step(&code, &mut y, 1, (0, BARRIER_OK), bad), (STATUS_BAD_INDEX, 2));
+}
+
+#[test]
+fn a_barrier_in_a_loop_ends_the_segment_at_once() {
+    for backend in support::backends() {
+        let code = compile_jit(&two_phase_module(4), backend.as_ref()).unwrap();
+        let mut y = vec![0.0f32; 48];
+        assert_eq!(run_step(&code, &mut y, 0, (0, BARRIER_OK), 0), (STATUS_OK, 4));
+        assert!(y.iter().all(|&value| value == 12.0), "{}: {y:?}", backend.name());
+        // The third wait of four is refused: three of the first phase and two of the second have run.
+        assert_eq!(run_step(&code, &mut y, 0, (2, 7), 0), (STATUS_CANCELLED, 3));
+        assert!(y.iter().all(|&value| value == 19.0), "{}: {y:?}", backend.name());
+    }
 }
 
 /// More values live across calls than a callee restores registers, in a loop, one of them carried.
@@ -169,7 +202,7 @@ fn values_outlive_calls() {
 
 #[test]
 fn names_find_functions_of_their_kind_only() {
-    let code = jit(&two_phase_module());
+    let code = jit(&two_phase_module(1));
     assert!(code.segment("step").is_some() && code.kernel("step").is_none());
     assert!(code.kernel("add_one").is_some() && code.segment("add_one").is_none());
     assert!(code.kernel("second").is_some());
@@ -224,7 +257,7 @@ mod memory {
 
     #[test]
     fn no_mapping_is_writable_and_executable() {
-        let code = jit(&two_phase_module());
+        let code = jit(&two_phase_module(1));
         let address = code.segment("step").unwrap() as usize;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let mut found = false;
