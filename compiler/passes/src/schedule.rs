@@ -9,7 +9,7 @@ use crate::access::{Walk, max_extent};
 use crate::relayout::lane_axis;
 use dlc_ir::graph::{Combine, Fill, OrderKind, UnaryOp};
 use dlc_ir::target::TargetDesc;
-use dlc_ir::tile::{Expr, Phase, Program, Schedule, UnitAxis};
+use dlc_ir::tile::{Expr, Phase, Program, Schedule, Selection, UnitAxis};
 
 /// A phase cheaper than this runs on one part: sharing it costs a barrier of about the same length.
 const SERIAL_CYCLES: f64 = 15_000.0;
@@ -75,6 +75,12 @@ fn schedule(program: &Program, phase: &Phase, target: &TargetDesc) -> Schedule {
         None => elementwise(phase, &facts, lanes),
     };
     let cycles = facts.cycles(phase, lanes);
+    if let Some(selection) = phase.selection() {
+        let sorted = Sorted::of(phase, &facts, &selection, lanes);
+        if sorted.cycles() < cycles {
+            return sorted.schedule(&facts, lanes);
+        }
+    }
     schedule.serial = cycles < SERIAL_CYCLES;
     schedule.units = match schedule.block {
         Some(_) => blocked_units(phase, &facts, &schedule, lanes, cycles),
@@ -171,6 +177,73 @@ impl Facts {
             0.0
         };
         points * (terms * 0.5 + self.point_ops)
+    }
+}
+
+/// A sum whose terms are sorted by the index that selects them.
+struct Sorted {
+    selection: Selection,
+    lane_axis: Option<usize>,
+    vectors: usize,
+    /// Axes along which the index changes: at each of their places the terms are sorted anew.
+    listed: Vec<usize>,
+    /// Rough cycles to look at the terms once, on behalf of one unit, and to add each term and finish each place.
+    look: f64,
+    work: f64,
+}
+
+impl Sorted {
+    /// Rough cycles to look whether a term is a unit's, to append it to a list and find it again, and to visit a place.
+    const LOOK_CYCLES: f64 = 3.0;
+    const TERM_CYCLES: f64 = 40.0;
+    const PLACE_CYCLES: f64 = 10.0;
+
+    fn of(phase: &Phase, facts: &Facts, selection: &Selection, lanes: usize) -> Sorted {
+        let lane_axis = phase.inner_axis().filter(|&axis| phase.may_be_lanes(selection, axis));
+        let across = lane_axis.map_or(1, |axis| facts.extents[axis]);
+        let n_vectors = lane_axis.map_or(1, |_| (across as usize).div_ceil(lanes).max(1));
+        let first = usize::from(phase.step.is_some());
+        let is_listed =
+            |axis: &usize| *axis != selection.axis && !phase.may_be_lanes(selection, *axis);
+        let listed: Vec<usize> = (first..phase.n_space).filter(is_listed).collect();
+        let n_lists: i64 = listed.iter().map(|&axis| facts.extents[axis]).product();
+        let terms = facts.reduce(phase) as f64;
+        let rows = facts.space(phase) as f64 / across.max(1) as f64;
+        let places = facts.extents[selection.axis].max(1) as f64;
+        // Each term belongs to one place of the axis.
+        let added = terms * rows / places;
+        let per_term = Self::TERM_CYCLES + n_vectors as f64 * (1.0 + facts.term_ops);
+        let per_place = Self::PLACE_CYCLES + n_vectors as f64 * (1.0 + facts.point_ops);
+        Sorted {
+            selection: *selection,
+            lane_axis,
+            vectors: n_vectors.min(4),
+            listed,
+            look: n_lists as f64 * terms * Self::LOOK_CYCLES,
+            work: added * per_term + rows * per_place,
+        }
+    }
+
+    fn cycles(&self) -> f64 {
+        self.look + self.work
+    }
+
+    /// Every unit looks at all terms, so there are fewer of them the more terms there are.
+    fn schedule(self, facts: &Facts, lanes: usize) -> Schedule {
+        let mut schedule = Schedule {
+            lane_axis: self.lane_axis,
+            vectors: self.vectors,
+            sorted_axis: Some(self.selection.axis),
+            serial: self.cycles() < SERIAL_CYCLES,
+            ..Schedule::default()
+        };
+        let n_lists: i64 = self.listed.iter().map(|&axis| facts.extents[axis]).product();
+        let per_unit = UNIT_CYCLES.max(4.0 * self.look / n_lists.max(1) as f64);
+        let wanted = ((self.work / per_unit) as i64).clamp(1, MAX_UNITS);
+        let mut axes = self.listed;
+        axes.push(self.selection.axis);
+        schedule.units = units(facts, &schedule, lanes, &axes, wanted);
+        schedule
     }
 }
 
@@ -471,6 +544,32 @@ mod tests {
         assert!(tile_cycles(6, 2, 600, 8, 12) < tile_cycles(2, 2, 600, 8, 12));
         // One vector that is left over takes as many rows as there are accumulators.
         assert_eq!(rest_rows(12, 1, 8), 8);
+    }
+
+    /// The gradient of a table of so many rows, read at 64 places of each of up to 32 examples.
+    fn table_gradient(rows: i64) -> Schedule {
+        let text = format!(
+            "program \"p\" shards 4 class fused batch 32 arena 0 {{\n  b0 = input i32[batch, 64] \"index\"\n  \
+             b1 = input f32[batch, 64, 48] \"dy\"\n  b2 = output f32[{rows}, 48] \"dx\"\nsegment \"s\" backward\n  \
+             phase \"dx\" [i0 < {rows}, i1 < 48 | i2 < batch, i3 < 64]\n    e0: i32 = load b0[i2, i3]\n    \
+             e1: i32 = index i0\n    e2: bool = eq e0, e1\n    e3: f32 = load b1[i2, i3, i1]\n    \
+             e4: f32 = const 0.0\n    e5: f32 = select e2, e3, e4\n    \
+             reduce sum e5 order chain(run 64, runs 4, shard i2)\n    e6: f32 = reduced\n    store b2[i0, i1] e6\n}}\n"
+        );
+        let program = dlc_ir::tile::parse(&text).expect("the text is a program");
+        run(program, &TargetDesc::typical(dlc_ir::target::Isa::Avx2)).segments[0].phases[0]
+            .schedule
+            .clone()
+    }
+
+    #[test]
+    fn terms_of_a_table_are_sorted_and_those_of_a_few_rows_tried() {
+        let large = table_gradient(30_000);
+        assert_eq!((large.sorted_axis, large.lane_axis), (Some(0), Some(1)));
+        // Each unit looks at all 2,048 terms, so that a small table is cut into few units.
+        assert!(large.units[0].tile > 300, "{large:?}");
+        assert!(table_gradient(400).units.len() <= 1);
+        assert_eq!(table_gradient(2).sorted_axis, None);
     }
 
     #[test]

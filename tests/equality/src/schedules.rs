@@ -2,7 +2,7 @@
 
 use dlc_harness::rng::Rng;
 use dlc_ir::graph::{Combine, OrderKind};
-use dlc_ir::tile::{Phase, Program, Schedule, UnitAxis};
+use dlc_ir::tile::{Phase, Program, Schedule, Selection, UnitAxis};
 
 /// Draws units for every phase, and a register tile and blocks for every sum.
 pub fn at_random(mut program: Program, seed: u64) -> Program {
@@ -22,6 +22,9 @@ fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64, in_panels: bool) -> Sched
     let mut schedule = phase.schedule.clone();
     schedule.serial = rng.one_in(4);
     schedule.units.clear();
+    if let Some(selection) = phase.selection() {
+        sort_at_random(rng, phase, &selection, &mut schedule);
+    }
     let first = usize::from(phase.step.is_some());
     for axis in first..phase.n_space {
         let extent = phase.axes[axis].at(max_batch);
@@ -30,6 +33,9 @@ fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64, in_panels: bool) -> Sched
         if may_cut && extent > 1 && rng.one_in(2) {
             schedule.units.push(UnitAxis { axis, tile: rng.in_range(1, extent) });
         }
+    }
+    if schedule.sorted_axis.is_some() {
+        return schedule;
     }
     let chained = phase.reduction.as_ref().filter(|reduction| {
         reduction.order.kind == OrderKind::Chain
@@ -48,4 +54,17 @@ fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64, in_panels: bool) -> Sched
     let may_block = reduction.combine == Combine::Sum && has_run;
     schedule.block = (may_block && !rng.one_in(3)).then(|| rng.in_range(1, 40));
     schedule
+}
+
+/// Sorts the terms by their index in every second case, whatever the schedule did.
+fn sort_at_random(rng: &mut Rng, phase: &Phase, selection: &Selection, schedule: &mut Schedule) {
+    let plain = Schedule { serial: schedule.serial, ..Schedule::default() };
+    if rng.one_in(2) {
+        let lane_axis = phase.inner_axis();
+        *schedule = Schedule { lane_axis, ..plain };
+        return;
+    }
+    let lane_axis = phase.inner_axis().filter(|&axis| phase.may_be_lanes(selection, axis));
+    let vectors = if lane_axis.is_some() { 1 + rng.below(4) } else { 1 };
+    *schedule = Schedule { lane_axis, vectors, sorted_axis: Some(selection.axis), ..plain };
 }

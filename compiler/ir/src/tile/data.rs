@@ -170,6 +170,9 @@ pub struct Schedule {
     /// Terms of a sum that all tiles of a unit take before any takes the next, their accumulators kept in scratch meanwhile: whole runs
     /// of the innermost axis, or pieces of a run where chunks are. `None`: every tile takes all its terms at once.
     pub block: Option<i64>,
+    /// The axis of the phase's [`super::Selection`] if its terms are sorted by their index first, so that each is visited at its own place
+    /// alone. `None`: every term is tried at every place.
+    pub sorted_axis: Option<usize>,
     /// Whether one part runs the whole phase, because it is too short to share.
     pub serial: bool,
 }
@@ -184,6 +187,7 @@ impl Default for Schedule {
             row_axis: None,
             rows: 1,
             block: None,
+            sorted_axis: None,
             serial: false,
         }
     }

@@ -25,11 +25,13 @@ mod parse;
 #[cfg(feature = "interpreters")]
 mod points;
 mod print;
+mod selection;
 mod verify;
 
 #[cfg(feature = "interpreters")]
 pub use interpret::{Partners, TileError, TileOutputs, interpret, interpret_part};
 pub use parse::parse;
+pub use selection::Selection;
 pub use verify::BrokenLaw;
 
 pub use data::{

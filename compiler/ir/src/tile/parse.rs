@@ -225,6 +225,9 @@ fn schedule(c: &mut Cursor) -> Parsed<Schedule> {
     if c.eat("block") {
         schedule.block = Some(c.signed(1)?);
     }
+    if c.eat("sorted") {
+        schedule.sorted_axis = Some(c.axis()?);
+    }
     schedule.serial = c.eat("serial");
     Ok(schedule)
 }
@@ -426,7 +429,7 @@ segment "all.update" update
     e1: f64 = const 1.0
     reduce argmax e0 order lanes(run 3, runs 5)
     store b5[] e1
-  phase "none" [] lanes none x 3 rows none x 0 block 8
+  phase "none" [] lanes none x 3 rows none x 0 block 8 sorted i1 serial
 }
 "#;
 

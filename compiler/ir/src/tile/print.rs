@@ -184,6 +184,9 @@ fn schedule_text(schedule: &Schedule) -> String {
     if let Some(block) = schedule.block {
         text += &format!(" block {block}");
     }
+    if let Some(axis) = schedule.sorted_axis {
+        text += &format!(" sorted i{axis}");
+    }
     if schedule.serial {
         text += " serial";
     }

@@ -198,6 +198,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("lanes i1 x 1", "lanes i3 x 1", "phase \"y\": lanes along i3"),
     ("rows i0 x 2", "rows i2 x 2", "phase \"y\": rows along i2"),
     ("rows i0 x 2", "rows i1 x 2", "phase \"y\": rows along i1"),
+    (" rows i0 x 2", " sorted i0", "phase \"y\": terms sorted along i0"),
 ];
 
 #[test]

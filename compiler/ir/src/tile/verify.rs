@@ -425,6 +425,16 @@ impl Checker<'_> {
                 format!("blocks of {block} terms")
             });
         }
+        // What a selection is can be asked of a phase that keeps the laws so far.
+        if let Some(axis) = schedule.sorted_axis.filter(|_| self.broken.is_empty()) {
+            let fits = phase.selection().is_some_and(|selection| {
+                let lanes_fit =
+                    schedule.lane_axis.is_none_or(|lanes| phase.may_be_lanes(&selection, lanes));
+                selection.axis == axis && lanes_fit
+            });
+            let alone = schedule.row_axis.is_none() && schedule.block.is_none();
+            self.require(fits && alone, || format!("terms sorted along i{axis}"));
+        }
     }
 }
 

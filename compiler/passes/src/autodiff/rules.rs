@@ -252,19 +252,37 @@ fn write(g: &mut GraphBuilder<'_>, contract: Contract, like: NodeId) -> NodeId {
 /// The adjoint of a read by index. An index outside the axis adds to no row; the forward read has reported it.
 fn gather(g: &mut GraphBuilder<'_>, gather: &Gather, dy: NodeId) -> NodeId {
     let shape = g.shape(dy).to_vec();
-    let rank = shape.len();
     let rows = g.shape(gather.operand)[gather.axis];
-    let mut space = shape;
-    space.push(rows);
-    let index = g.view(gather.index, gather.index_subs.clone(), Fill::InRange, space.clone());
-    let row = g.iota(rank, ElemType::I32, space.clone());
+    let at = place_of_rows(gather, shape.len());
+    let mut space = shape.clone();
+    space.insert(at, rows);
+    let to_space: Vec<Affine> =
+        (0..shape.len()).map(|axis| Affine::axis(axis + usize::from(axis >= at))).collect();
+    let moved = |subs: &[Affine]| -> Vec<Affine> {
+        subs.iter().map(|sub| sub.substitute(&to_space)).collect()
+    };
+    let index = g.view(gather.index, moved(&gather.index_subs), Fill::InRange, space.clone());
+    let row = g.iota(at, ElemType::I32, space.clone());
     let chosen = g.compare(Compare::Eq, index, row);
-    let spread = g.view(dy, Affine::identity(rank), Fill::InRange, space.clone());
+    let spread = g.view(dy, to_space.clone(), Fill::InRange, space.clone());
     let kept = keep_where(g, chosen, spread);
-    let mut out = gather.subs.clone();
-    out[gather.axis] = Affine::axis(rank);
+    let mut out = moved(&gather.subs);
+    out[gather.axis] = Affine::axis(at);
     let reads = vec![Read::in_range(kept, Affine::identity(space.len()))];
     write(g, Contract { out, ..Contract::normal(Combine::Sum, space, 0, reads) }, gather.operand)
+}
+
+/// Where the axis of the rows stands among the places read: before the axes that walk what follows it in the operand, so that the sum has
+/// the operand's order of axes; but last if the last axis of the places is summed over, for rows of a table are no lanes of a sum.
+fn place_of_rows(gather: &Gather, rank: usize) -> usize {
+    let mentions = |subs: &[Affine], axis: usize| subs.iter().any(|sub| sub.coefficient(axis) != 0);
+    match rank.checked_sub(1) {
+        Some(last) if mentions(&gather.subs, last) => {
+            let behind = &gather.subs[gather.axis + 1..];
+            (0..rank).find(|&axis| mentions(behind, axis)).unwrap_or(rank)
+        }
+        _ => rank,
+    }
 }
 
 fn contraction(

@@ -188,9 +188,11 @@ pub fn build(
             Some(axis) != phase.schedule.row_axis && Some(axis) != phase.schedule.lane_axis
         })
         .collect();
-    match phase.schedule.block {
-        Some(block) => emitter.blocked(&env, &outer, block)?,
-        None => {
+    let selection = phase.selection().filter(|_| phase.schedule.sorted_axis.is_some());
+    match (phase.schedule.block, selection) {
+        (_, Some(selection)) => emitter.sorted(&env, selection)?,
+        (Some(block), None) => emitter.blocked(&env, &outer, block)?,
+        (None, None) => {
             let mut levels: Vec<Level> = outer.into_iter().map(Level::Outer).collect();
             levels.extend([Level::Lanes, Level::Rows]);
             emitter.sweep(&env, &levels, &mut |emitter, env, tile| emitter.tile(env, *tile))?;
@@ -317,7 +319,9 @@ pub(super) fn index_is_used(phase: &Phase, axis: usize) -> bool {
     // The result of an arg-reduction is an index.
     let is_arg = reduction
         .is_some_and(|reduction| matches!(reduction.combine, Combine::ArgMax | Combine::ArgMin));
-    in_exprs || in_guards || (is_arg && axis >= phase.n_space)
+    // So is what is written down of a sorted term.
+    let is_numbered = is_arg || phase.schedule.sorted_axis.is_some();
+    in_exprs || in_guards || (is_numbered && axis >= phase.n_space)
 }
 
 impl Emitter<'_> {

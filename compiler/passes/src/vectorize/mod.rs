@@ -11,6 +11,7 @@ mod driver;
 mod eval;
 mod kernel;
 mod reduce;
+mod sorted;
 mod stack;
 mod sweep;
 
