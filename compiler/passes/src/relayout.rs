@@ -3,7 +3,7 @@
 //! Input law:  none; works on any phase whose reduction has two factors.
 //! Output law: the loads of such a phase that are plain loads have no fill, and stride 0 or 1 along the axis of the lanes.
 //! Why: a product reads each element many times, so one copy pays; the copy is blocked 16 x 16 and costs about 2 % of a product with 128 rows.
-//! Cost: O(phases); copies the operand once a step.
+//! Cost: O(phases); copies the operand once a step, for all products that want it in the same order.
 //!
 //! A panel holds four vectors of every row, row after row, so that a register tile reads consecutive memory whatever the rows' length.
 //!
@@ -56,6 +56,12 @@ pub fn run(mut program: Program, target: &TargetDesc) -> Program {
                     continue;
                 }
                 if let Some(copy) = copy_of(&mut phase, buffers, *max_batch, factor, target) {
+                    if let Some(known) = known_copy(&phases, buffers, &copy) {
+                        if let Expr::Load { buffer, .. } = &mut phase.exprs[factor].expr {
+                            *buffer = known;
+                        }
+                        continue;
+                    }
                     let first = phases
                         .iter()
                         .position(|other: &Phase| other.step.is_some() && other.step == phase.step);
@@ -67,6 +73,37 @@ pub fn run(mut program: Program, target: &TargetDesc) -> Program {
         segment.phases = phases;
     }
     program
+}
+
+/// The buffer of an earlier copy of the same elements in the same order, if what was copied is still there. The new one is then left for
+/// `memory_plan` to drop.
+fn known_copy(
+    phases: &[Phase],
+    buffers: &IndexVec<BufferId, Buffer>,
+    copy: &Phase,
+) -> Option<BufferId> {
+    let source = owner(buffers, copy.reads().next()?);
+    let place = |phase: &Phase| {
+        let buffer = phase.stores.first()?.buffer;
+        let Buffer { role, elem, shape, layout, .. } = &buffers[buffer];
+        Some((*role, *elem, shape.clone(), layout.clone()))
+    };
+    let is_same = |known: &Phase| {
+        known.reduction.is_none()
+            && known.step.is_none()
+            && known.stores.len() == 1
+            && known.stores[0].subs == copy.stores[0].subs
+            && known.stores[0].value == copy.stores[0].value
+            && known.axes == copy.axes
+            && known.exprs == copy.exprs
+            && place(known) == place(copy)
+    };
+    let at = phases.iter().rposition(is_same)?;
+    let known = phases[at].stores[0].buffer;
+    let is_gone = |phase: &Phase| {
+        phase.writes().any(|written| [source, known].contains(&owner(buffers, written)))
+    };
+    (!phases[at + 1..].iter().any(is_gone)).then_some(known)
 }
 
 fn owner(buffers: &IndexVec<BufferId, Buffer>, buffer: BufferId) -> BufferId {
@@ -128,11 +165,7 @@ fn copy_of(
         .map(|(sub, extent)| window(phase, sub, *extent))
         .collect();
     let windows = windows?;
-    let mut order: Vec<usize> = (0..subs.len()).collect();
-    if let Some(at) = wanted_last {
-        order.remove(at);
-        order.push(at);
-    }
+    let order = order_of_walk(&subs, wanted_last);
     let shape: Vec<Dim> = order.iter().map(|&axis| windows[axis].1).collect();
     let new_subs: Vec<Affine> =
         order.iter().map(|&axis| subs[axis].minus(&Affine::constant(windows[axis].0))).collect();
@@ -182,6 +215,17 @@ fn copy_of(
         step: None,
         barrier_before: false,
     })
+}
+
+/// The operand's axes in the order in which the product's loops walk them, but for the last one, along which it is contiguous: what is read
+/// term after term lies side by side. Rows of a sequence that stand step by step would else be a whole batch of rows apart, which in
+/// powers of two want the same places in the caches.
+fn order_of_walk(subs: &[Affine], wanted_last: Option<usize>) -> Vec<usize> {
+    let last = wanted_last.or(subs.len().checked_sub(1));
+    let mut order: Vec<usize> = (0..subs.len()).filter(|&axis| Some(axis) != last).collect();
+    order.sort_by_key(|&axis| subs[axis].terms().first().map(|&(of_phase, _)| of_phase));
+    order.extend(last);
+    order
 }
 
 /// Whether the rows that a product reads along its lanes are so far apart that they crowd into a few sets of the cache, and it reads them
@@ -251,6 +295,18 @@ fn window(phase: &Phase, sub: &Affine, extent: Dim) -> Option<(i64, Dim)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_lies_as_it_is_walked() {
+        // x[step, example, column] for the lanes along i1, the sum over examples i2 and then steps i3.
+        let subs = [Affine::axis(3), Affine::axis(2), Affine::axis(1)];
+        assert_eq!(order_of_walk(&subs, None), [1, 0, 2]);
+        assert_eq!(order_of_walk(&subs, Some(1)), [2, 0, 1]);
+        // Windows stay as they are: [n, h + u, w + v, c].
+        let window = |a, b| Affine::new([(a, 1), (b, 1)], 0);
+        let subs = [Affine::axis(0), window(1, 4), window(2, 5), Affine::axis(6)];
+        assert_eq!(order_of_walk(&subs, None), [0, 1, 2, 3]);
+    }
 
     #[test]
     fn a_window_covers_the_padding_on_both_sides() {
