@@ -8,7 +8,7 @@ use dlc_ir::graph::Graph;
 use dlc_ir::target::TargetDesc;
 use dlc_ir::tile::Program;
 use dlc_passes::vectorize::VectorProgram;
-use dlc_passes::{collapse, fuse, memory_plan, relayout, schedule, vectorize};
+use dlc_passes::{collapse, fuse, memory_plan, relayout, schedule, shard_sums, vectorize};
 use std::sync::Arc;
 
 /// A program ready to be loaded by a runtime, with its code for statistics.
@@ -35,6 +35,7 @@ pub fn to_tile_with(
     let program = fuse::run(graph, max_batch)?;
     let program = relayout::run(program, target);
     let program = collapse::run(program);
+    let program = shard_sums::run(program, target);
     let program = reschedule(schedule::run(program, target));
     Ok(memory_plan::run(program))
 }

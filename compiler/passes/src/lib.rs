@@ -18,6 +18,7 @@ pub mod memory_plan;
 mod rebuild;
 pub mod relayout;
 pub mod schedule;
+pub mod shard_sums;
 pub mod split_batch;
 pub mod split_stages;
 pub mod split_tensors;

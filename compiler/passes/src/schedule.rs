@@ -7,6 +7,7 @@
 
 use crate::access::{Walk, max_extent};
 use crate::relayout::lane_axis;
+use dlc_ir::affine::Affine;
 use dlc_ir::graph::{Combine, Fill, OrderKind, UnaryOp};
 use dlc_ir::target::TargetDesc;
 use dlc_ir::tile::{Expr, Phase, Program, Schedule, Selection, UnitAxis};
@@ -82,15 +83,22 @@ fn schedule(program: &Program, phase: &Phase, target: &TargetDesc) -> Schedule {
         }
     }
     schedule.serial = cycles < SERIAL_CYCLES;
-    schedule.units = match schedule.block {
+    // A shard is a unit, or several.
+    schedule.units = facts.of_shard.map(|axis| UnitAxis { axis, tile: 1 }).into_iter().collect();
+    schedule.units.extend(match schedule.block {
         Some(_) => blocked_units(phase, &facts, &schedule, lanes, cycles),
         None => {
-            let wanted = ((cycles / UNIT_CYCLES) as i64).clamp(1, MAX_UNITS);
-            let axes: Vec<usize> = (0..phase.n_space).collect();
+            let wanted = ((cycles / UNIT_CYCLES) as i64).clamp(1, MAX_UNITS) / facts.shards;
+            let axes: Vec<usize> = facts.axes_within_shards(phase).collect();
             units(&facts, &schedule, lanes, &axes, wanted)
         }
-    };
+    });
     schedule
+}
+
+/// Rough cycles of a phase on one core.
+pub fn cycles(program: &Program, phase: &Phase, target: &TargetDesc) -> f64 {
+    Facts::of(program, phase).cycles(phase, lanes(program, phase, target))
 }
 
 fn is_arg(combine: Combine) -> bool {
@@ -109,6 +117,9 @@ struct Facts {
     stores: Vec<Walk>,
     /// Columns of the panels that some access walks.
     panel: Option<i64>,
+    /// The axis that numbers shards, and how many there are; one if the phase is no sum of single shards.
+    of_shard: Option<usize>,
+    shards: i64,
     /// Rough vector operations for each term and for each point.
     term_ops: f64,
     point_ops: f64,
@@ -130,6 +141,8 @@ impl Facts {
                 .filter_map(|store| walk(store.buffer, &store.subs))
                 .collect(),
             panel: None,
+            of_shard: phase.reduction.as_ref().and_then(|reduction| reduction.of_shard),
+            shards: 1,
             term_ops: 0.0,
             point_ops: phase.stores.len() as f64,
         };
@@ -137,6 +150,7 @@ impl Facts {
             // One step runs at a time.
             facts.extents[0] = 1;
         }
+        facts.shards = facts.of_shard.map_or(1, |axis| facts.extents[axis]);
         facts.panel = facts.stores.iter().find_map(|walk| walk.panel).map(|panel| panel.width);
         let is_term = terms(phase);
         for (id, node) in phase.exprs.iter() {
@@ -164,8 +178,17 @@ impl Facts {
         self.extents[..phase.n_space].iter().product()
     }
 
+    /// Terms of a sum.
     fn reduce(&self, phase: &Phase) -> i64 {
-        self.extents[phase.n_space..].iter().product()
+        let all: i64 = self.extents[phase.n_space..].iter().product();
+        (all + self.shards - 1) / self.shards
+    }
+
+    /// The space axes but for the one that numbers shards and the one of a loop's steps.
+    fn axes_within_shards(&self, phase: &Phase) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        let of_shard = self.of_shard;
+        let first = usize::from(phase.step.is_some());
+        (first..phase.n_space).filter(move |&axis| Some(axis) != of_shard)
     }
 
     /// Rough cycles of the whole phase on one core.
@@ -295,14 +318,14 @@ fn cost(expr: &Expr) -> f64 {
 
 /// Lanes along the innermost reduction axis; a few rows at once hide the latency of the chains.
 fn lanes_order(phase: &Phase, facts: &Facts) -> Schedule {
-    let row_axis = phase.inner_axis();
+    let row_axis = facts.axes_within_shards(phase).next_back();
     let rows = row_axis.map_or(1, |axis| facts.extents[axis].clamp(1, 4) as usize);
     Schedule { lane_axis: lane_axis(phase), vectors: 1, row_axis, rows, ..Schedule::default() }
 }
 
 /// Lanes along the last space axis, rows along the axis that reuses the lanes' operand best.
 fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) -> Schedule {
-    let Some(lane_axis) = phase.inner_axis() else {
+    let Some(lane_axis) = facts.axes_within_shards(phase).next_back() else {
         return Schedule { lane_axis: None, vectors: 1, rows: 1, ..Schedule::default() };
     };
     // Rows pay only where some factor stays the same from row to row, and where all of them have the same terms.
@@ -316,6 +339,7 @@ fn chain_order(phase: &Phase, facts: &Facts, lanes: usize, target: &TargetDesc) 
     };
     let reuse = |axis: usize| {
         facts.factors.len() == 2
+            && Some(axis) != facts.of_shard
             && !decides(axis)
             && facts.factors.iter().any(|walk| walk.stride(axis) == 0)
             && facts.extents[axis] > 1
@@ -511,11 +535,15 @@ fn blocked_units(
 ) -> Vec<UnitAxis> {
     let lane_axis = schedule.lane_axis.expect("blocks are for vectors along the space");
     let columns = facts.extents[lane_axis];
-    let rows = facts.space(phase) / columns.max(1);
+    let rows = facts.space(phase) / facts.shards / columns.max(1);
     let area = (rows * columns * 4 + AREA_BYTES - 1) / AREA_BYTES;
-    let wanted = ((cycles / BLOCKED_UNIT_CYCLES) as i64).clamp(1, MAX_BLOCKED_UNITS).max(area);
+    let wanted = ((cycles / BLOCKED_UNIT_CYCLES) as i64).clamp(1, MAX_BLOCKED_UNITS);
+    let wanted = (wanted / facts.shards).max(area);
     let grain = facts.panel.unwrap_or((schedule.vectors * lanes) as i64);
-    let others: Vec<usize> = (0..phase.n_space).filter(|&axis| axis != lane_axis).collect();
+    let others = facts.axes_within_shards(phase).filter(|&axis| axis != lane_axis);
+    // Units that differ in the place of a window read almost the same; so windows are cut last.
+    let (windows, plain): (Vec<usize>, Vec<usize>) = others.partition(|&axis| slides(phase, axis));
+    let others = [plain, windows].concat();
     let candidates = (1..=((columns + grain - 1) / grain).min(wanted)).map(|pieces| {
         let width = ((columns + pieces - 1) / pieces + grain - 1) / grain * grain;
         let across = (columns + width - 1) / width;
@@ -530,6 +558,15 @@ fn blocked_units(
         cut.push(UnitAxis { axis: lane_axis, tile: width });
     }
     cut
+}
+
+/// Whether an axis is a place in windows that overlap: some load adds it to another axis.
+fn slides(phase: &Phase, axis: usize) -> bool {
+    let adds = |sub: &Affine| sub.coefficient(axis) != 0 && sub.as_axis().is_none();
+    phase.exprs.values().any(|node| match &node.expr {
+        Expr::Load { subs, .. } => subs.iter().any(adds),
+        _ => false,
+    })
 }
 
 #[cfg(test)]

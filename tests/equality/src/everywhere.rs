@@ -251,7 +251,7 @@ impl Machines {
         let desc = backend.target();
         let place = format!("{name} tile");
         let reschedule = |program| match check.schedules {
-            Some(seed) => schedules::at_random(program, seed),
+            Some(seed) => schedules::at_random(program, &desc, seed),
             None => program,
         };
         let program = lower::to_tile_with(graph, max_batch, &desc, reschedule)

@@ -2,11 +2,16 @@
 
 use dlc_harness::rng::Rng;
 use dlc_ir::graph::{Combine, OrderKind};
+use dlc_ir::target::TargetDesc;
 use dlc_ir::tile::{Phase, Program, Schedule, Selection, UnitAxis};
+use dlc_passes::{schedule, shard_sums};
 
-/// Draws units for every phase, and a register tile and blocks for every sum.
-pub fn at_random(mut program: Program, seed: u64) -> Program {
+/// Cuts all sums by shards or leaves them whole, then draws units for every phase, and a register tile and blocks for every sum.
+pub fn at_random(mut program: Program, target: &TargetDesc, seed: u64) -> Program {
     let mut rng = Rng::new(seed ^ 0x5CED_71E5);
+    if rng.one_in(2) {
+        program = schedule::run(shard_sums::everywhere(program), target);
+    }
     let max_batch = program.max_batch;
     for phase in program.segments.iter_mut().flat_map(|segment| &mut segment.phases) {
         let in_panels = phase
@@ -46,7 +51,12 @@ fn drawn(rng: &mut Rng, phase: &Phase, max_batch: i64, in_panels: bool) -> Sched
     };
     schedule.vectors = if in_panels { 1 << rng.below(3) } else { 1 + rng.below(4) };
     schedule.row_axis = match rng.below(phase.n_space + 1) {
-        axis if (first..phase.n_space).contains(&axis) && axis != lane_axis => Some(axis),
+        axis if (first..phase.n_space).contains(&axis)
+            && axis != lane_axis
+            && reduction.of_shard != Some(axis) =>
+        {
+            Some(axis)
+        }
         _ => None,
     };
     schedule.rows = if schedule.row_axis.is_some() { 1 + rng.below(6) } else { 1 };

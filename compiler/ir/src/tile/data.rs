@@ -131,6 +131,9 @@ pub struct Reduction {
     pub guards: Vec<Guard>,
     /// The frozen order; axes are numbered as in the phase.
     pub order: Order,
+    /// The space axis whose index is the number of a shard, if only that shard's terms are summed. The others' sums stand beside it, and
+    /// another phase adds them.
+    pub of_shard: Option<usize>,
 }
 
 /// Writes a value to an element.

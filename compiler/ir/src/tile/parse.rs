@@ -284,7 +284,14 @@ fn reduction(c: &mut Cursor) -> Parsed<Reduction> {
         }
     }
     c.expect("order")?;
-    Ok(Reduction { combine, factors, guards, order: order(c)? })
+    let order = order(c)?;
+    let of_shard = if c.eat("of") {
+        c.expect("shard")?;
+        Some(c.axis()?)
+    } else {
+        None
+    };
+    Ok(Reduction { combine, factors, guards, order, of_shard })
 }
 
 fn expr(c: &mut Cursor) -> Parsed<Expr> {
@@ -405,7 +412,7 @@ segment "all.forward" forward
   phase "y" [i0 < batch, i1 < 8 | i2 < 2*batch + 3] units(i0/8, i1/4) lanes i1 x 2 rows i0 x 4
     e0: f32 = load b0[i0, -i2 + 5, 2*i1 - 1] skip
     e1: f32 = load b1[i1, 0] else -0.0
-    reduce sum e0 * e1 where 0 <= i0 - i1 < batch, 0 <= i2 < 3 order chain(run 256, runs 1, shard i2)
+    reduce sum e0 * e1 where 0 <= i0 - i1 < batch, 0 <= i2 < 3 order chain(run 256, runs 1, shard i2) of shard i1
     e2: f32 = reduced
     e3: i32 = load b2[i0]
     e4: f32 = gather b1[e3, i1]

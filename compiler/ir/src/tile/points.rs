@@ -339,7 +339,8 @@ impl Evaluator<'_> {
         };
         let place = memory.window();
         let mut tree = Tree::new(reduction.combine);
-        for shard in 0..shards {
+        let own = reduction.of_shard.map(|axis| point[axis]);
+        for shard in (0..shards).filter(|&shard| own.is_none_or(|own| own == shard)) {
             let mut ranges = whole.clone();
             if let Some(axis) = reduction.order.shard_axis {
                 // Shards are cut between examples; what is beyond multiples of the batch belongs to the last.

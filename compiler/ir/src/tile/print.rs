@@ -157,7 +157,9 @@ fn reduction_text(reduction: &Reduction) -> String {
     let guards =
         if guards.is_empty() { String::new() } else { format!(" where {}", guards.join(", ")) };
     let combine = reduction.combine.name();
-    format!("reduce {combine} {}{guards}{}", factors.join(" * "), order_text(&reduction.order))
+    let shard = reduction.of_shard.map_or(String::new(), |axis| format!(" of shard i{axis}"));
+    let order = order_text(&reduction.order);
+    format!("reduce {combine} {}{guards}{order}{shard}", factors.join(" * "))
 }
 
 fn guard_text(guard: &Guard) -> String {

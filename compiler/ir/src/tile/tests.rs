@@ -188,6 +188,11 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "the sharded axis i0 is no reduction axis",
     ),
     (
+        "order chain(run 256, runs 1)",
+        "order chain(run 256, runs 1) of shard i0",
+        "phase \"y\": i0 does not number its shards",
+    ),
+    (
         "[ | i0 < batch] barrier\n    e0: f32 = load b3[i0, 0]",
         "[ | ] barrier\n    e0: f32 = load b3[0, 0]",
         "phase \"total\": lanes without a reduction axis",

@@ -395,6 +395,15 @@ impl Checker<'_> {
             let inside = (phase.n_space..phase.axes.len()).contains(&axis);
             self.require(inside, || format!("the sharded axis i{axis} is no reduction axis"));
         }
+        if let Some(axis) = reduction.of_shard {
+            let shards = Some(i64::from(self.program.shards));
+            let numbers = axis < phase.n_space && phase.axes[axis].as_fixed() == shards;
+            let sharded = order.shard_axis.is_some() && reduction.combine == Combine::Sum;
+            self.require(numbers && sharded, || format!("i{axis} does not number its shards"));
+            let schedule = &phase.schedule;
+            let walked = [schedule.lane_axis, schedule.row_axis].contains(&Some(axis));
+            self.require(!walked, || "neither lanes nor rows run from shard to shard".into());
+        }
         let has_run = phase.axes.len() > phase.n_space;
         self.require(has_run || order.kind == OrderKind::Chain, || {
             "lanes without a reduction axis".into()

@@ -641,7 +641,8 @@ impl Lowering<'_, '_> {
             };
             factors.push(factor);
         }
-        Ok(Reduction { combine: contract.combine, factors, guards: contract.guards.clone(), order })
+        let guards = contract.guards.clone();
+        Ok(Reduction { combine: contract.combine, factors, guards, order, of_shard: None })
     }
 
     /// Row-major number of the element at `at`, as an `i32`. While the extents are fixed it is an affine function of the axes; from an

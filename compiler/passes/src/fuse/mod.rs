@@ -14,7 +14,7 @@
 mod assign;
 mod build;
 mod carry;
-mod merge;
+pub(crate) mod merge;
 mod places;
 mod roots;
 

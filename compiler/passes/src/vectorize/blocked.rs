@@ -75,6 +75,17 @@ impl Emitter<'_> {
         outer: &[usize],
         block: i64,
     ) -> Result<(), PassError> {
+        // Where a unit has several shards, blocks and accumulators are of one at a time.
+        if let Some((at, &axis)) = outer.iter().enumerate().find(|&(_, &axis)| self.is_shard(axis))
+        {
+            let within = [&outer[..at], &outer[at + 1..]].concat();
+            let len = self.lens[axis];
+            self.for_axis(env, axis, len, 1, &[], &mut |emitter, env, _| {
+                emitter.blocked(env, &within, block)?;
+                Ok(Vec::new())
+            })?;
+            return Ok(());
+        }
         let (area, env) = self.claim_area(env);
         let mut levels = vec![Level::Lanes];
         levels.extend(outer.iter().map(|&axis| Level::Outer(axis)));
@@ -97,6 +108,10 @@ impl Emitter<'_> {
         })
     }
 
+    fn is_shard(&self, axis: usize) -> bool {
+        self.reduction().of_shard == Some(axis)
+    }
+
     /// Lays the area out over the unit's space, lanes innermost, and gives every tile its address there.
     fn claim_area(&mut self, env: &Env) -> (Area, Env) {
         let elem = self.expr(self.reduction().factors[0]).elem;
@@ -105,8 +120,9 @@ impl Emitter<'_> {
             self.phase.schedule.lane_axis.expect("blocks are for vectors along the space");
         let mut strides = vec![0; self.phase.n_space];
         let mut bytes = elem.size() as i64;
-        let inner_first = std::iter::once(lane_axis)
-            .chain((0..self.phase.n_space).rev().filter(|&axis| axis != lane_axis));
+        let others = (0..self.phase.n_space).rev();
+        let others = others.filter(|&axis| axis != lane_axis && !self.is_shard(axis));
+        let inner_first = std::iter::once(lane_axis).chain(others);
         for axis in inner_first {
             let extent = max_extent(self.phase, axis, self.program.max_batch);
             let cut = self.phase.schedule.units.iter().find(|unit| unit.axis == axis);
@@ -175,6 +191,10 @@ impl Emitter<'_> {
         let Some(axis) = self.reduction().order.shard_axis.filter(|_| shards > 1) else {
             return self.one_shard(env, walk, &lens, area.bytes, false);
         };
+        if let Some(shard) = self.own_shard(env) {
+            let (env, lens) = self.shard_at(env, axis, shard);
+            return self.one_shard(&env, walk, &lens, area.bytes, true);
+        }
         let (stack, free) = self.area_stack(&area, area.bytes, shards);
         let trip = self.fb.int(shards);
         let open = self.fb.open_loop(trip, &[stack.depth]);

@@ -321,7 +321,8 @@ pub(super) fn index_is_used(phase: &Phase, axis: usize) -> bool {
         .is_some_and(|reduction| matches!(reduction.combine, Combine::ArgMax | Combine::ArgMin));
     // So is what is written down of a sorted term.
     let is_numbered = is_arg || phase.schedule.sorted_axis.is_some();
-    in_exprs || in_guards || (is_numbered && axis >= phase.n_space)
+    let of_shard = reduction.is_some_and(|reduction| reduction.of_shard == Some(axis));
+    in_exprs || in_guards || of_shard || (is_numbered && axis >= phase.n_space)
 }
 
 impl Emitter<'_> {

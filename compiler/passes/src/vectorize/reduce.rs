@@ -110,6 +110,11 @@ impl Emitter<'_> {
             let sums = self.shard(env, &term_tile, &lens, ty, n, &mut offset)?;
             return Ok(self.folded(sums));
         };
+        if let Some(shard) = self.own_shard(env) {
+            let (env, lens) = self.shard_at(env, axis, shard);
+            let sums = self.shard(&env, &term_tile, &lens, ty, n, &mut offset)?;
+            return Ok(self.folded(sums));
+        }
         let shards = i64::from(self.program.shards);
         let folded_ty = if is_lanes_order(self.phase) { self.vec_type(elem, 1) } else { ty };
         let stack = self.new_stack(vec![folded_ty; n], shards, &mut offset);
@@ -124,6 +129,13 @@ impl Emitter<'_> {
         let depth = self.fb.close_loop(open, vec![depth])[0];
         let zeros = vec![self.start(folded_ty); n];
         Ok(self.total(&stack, depth, &zeros))
+    }
+
+    /// The number of the shard whose terms are summed here, if it is one.
+    pub(super) fn own_shard(&mut self, env: &Env) -> Option<Val> {
+        let axis = self.reduction().of_shard?;
+        let index = env.index[axis].expect("the index that numbers shards is kept");
+        Some(self.fb.iadd_const(index, env.index_disp[axis]))
     }
 
     /// The place where a shard begins, and the lengths of the reduction axes in it.
