@@ -56,8 +56,10 @@ fn where_it(mut program: Program, wanted: impl Fn(&Program, &Phase) -> bool) -> 
     program
 }
 
+/// Sums whose terms may be sorted by an index have all shards in hand at once.
 fn can_be_cut(phase: &Phase) -> bool {
     phase.step.is_none()
+        && phase.selection().is_none()
         && phase.reduction.as_ref().is_some_and(|reduction| {
             reduction.combine == Combine::Sum
                 && reduction.order.shard_axis.is_some()

@@ -31,7 +31,11 @@ impl Phase {
         let [factor] = reduction.factors[..] else { return None };
         let in_chains =
             reduction.combine == Combine::Sum && reduction.order.kind == OrderKind::Chain;
-        if !in_chains || !reduction.guards.is_empty() || self.axes.len() == self.n_space {
+        if !in_chains
+            || reduction.of_shard.is_some()
+            || !reduction.guards.is_empty()
+            || self.axes.len() == self.n_space
+        {
             return None;
         }
         let Expr::Select(condition, value, zero) = self.exprs[factor].expr else { return None };
