@@ -17,6 +17,11 @@ fn parameter_counts_are_those_of_the_literature() {
         ("iris_mlp", 403),
         ("digits_mlp", 6_570),
         ("char_lstm", 26_033),
+        ("cifar_cnn", 2_168_362),
+        ("resnet20", 272_474),
+        ("resnet50", 25_557_032),
+        ("nano_gpt", 822_016),
+        ("wide_mlp", 54_440_936),
     ] {
         let program = example(name);
         assert_eq!(program.name, name);

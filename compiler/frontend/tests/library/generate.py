@@ -95,6 +95,13 @@ def convolutions():
         {"conv_1.w": (3, 3, 2, 3)}, lambda v: ops.conv(v["x"], v["conv_1_w"], padding="valid", dilation_rate=2))
     one("conv_2d_groups", (2, 6, 6, 4), (6, 6, 6), "conv(6, kernel = 3, groups = 2)", {"conv_1.w": (3, 3, 2, 6), "conv_1.b": (6,)},
         lambda v: array(ops.conv(v["x"], v["conv_1_w"], padding="same")) + v["conv_1_b"])
+    def channels_first(f, x, w, **options):
+        """A convolution of PyTorch: kernels [out, in, taps..], channels second."""
+        return array(f(t(np.moveaxis(x, -1, 1)), t(np.moveaxis(w, (-1, -2), (0, 1))), **options)).transpose(0, 2, 3, 1)
+    one("conv_2d_pad", (2, 6, 8, 3), (3, 4, 4), "conv(4, kernel = (4, 3), stride = 2, pad = 1, bias = false)",
+        {"conv_1.w": (4, 3, 3, 4)}, lambda v: channels_first(F.conv2d, v["x"], v["conv_1_w"], stride=2, padding=1))
+    one("conv_2d_pads", (2, 5, 6, 2), (5, 8, 3), "conv(3, kernel = 3, pad = (1, 2), bias = false)",
+        {"conv_1.w": (3, 3, 2, 3)}, lambda v: channels_first(F.conv2d, v["x"], v["conv_1_w"], padding=(1, 2)))
     one("conv_1d_causal", (2, 9, 4), (9, 3), "conv(3, kernel = 3, dilation = 2, padding = causal, bias = false)",
         {"conv_1.w": (3, 4, 3)}, lambda v: ops.conv(np.pad(v["x"], ((0, 0), (4, 0), (0, 0))), v["conv_1_w"], padding="valid", dilation_rate=2))
     one("conv_3d", (2, 4, 5, 4, 2), (2, 3, 2, 3), "conv(3, kernel = 3, stride = 2, bias = false)", {"conv_1.w": (3, 3, 3, 2, 3)},
@@ -125,6 +132,13 @@ def pools():
         a=ops.max_pool(v["x"], 3, 2, "same"), b=ops.max_pool(v["x"], (2, 3), (2, 2), "valid"),
         c=ops.average_pool(v["x"], 3, (2, 3), "same"), d=v["x"].mean((1, 2)), e=v["x"].max((1, 2)),
         f=last(F.adaptive_avg_pool2d(first(v["x"]), (3, 4))), g=last(F.adaptive_max_pool2d(first(v["x"]), (3, 4)))))
+
+    case("pools_pad", """model m(x: f32[batch, 7, 8, 2]) -> a: f32[batch, 4, 4, 2], b: f32[batch, 7, 4, 2] {
+    a = x |> max_pool(3, stride = 2, pad = 1)
+    b = x |> avg_pool((3, 4), stride = (1, 2), pad = (1, 1))
+}""", {"x": ((2, 7, 8, 2),)}, lambda v: dict(
+        a=last(F.max_pool2d(first(v["x"]), 3, 2, 1)),
+        b=last(F.avg_pool2d(first(v["x"]), (3, 4), (1, 2), (1, 1), count_include_pad=False))))
 
 
 def norms():
