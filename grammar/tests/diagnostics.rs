@@ -1,5 +1,5 @@
 //! Whole messages for wrong programs, as a person sees them. Each snapshot holds the program and everything said about it.
-use dlc_grammar::parse::CODES;
+use dlc_grammar::parse::EXPLANATIONS;
 use dlc_grammar::{FileId, Sources, parse, render_terminal};
 
 fn said(text: &str) -> String {
@@ -102,8 +102,25 @@ fn every_code_has_a_message_here() {
     seen.extend(["E0105", "E0106"]);
     seen.sort();
     seen.dedup();
-    let listed: Vec<&str> = CODES.iter().map(|(code, _)| *code).collect();
+    let listed: Vec<&str> = EXPLANATIONS.iter().map(|one| one.code).collect();
     assert_eq!(seen, listed);
+}
+
+#[test]
+fn wrong_programs_of_explanations_are_wrong_and_right_ones_right() {
+    for one in EXPLANATIONS {
+        let Some((_, programs)) = one.text.split_once("\nWrong:\n") else {
+            assert!(["E0105", "E0106"].contains(&one.code), "{} has no programs", one.code);
+            continue;
+        };
+        let (wrong, right) = programs.split_once("Right:\n").expect("a right program follows");
+        let codes = |text: &str| -> Vec<&str> {
+            let text: String = text.lines().map(|line| format!("{}\n", &line[4..])).collect();
+            parse(FileId(0), &text).diagnostics.iter().map(|d| d.code.0).collect()
+        };
+        assert!(codes(wrong).contains(&one.code), "{}: {:?}", one.code, codes(wrong));
+        assert!(codes(right).is_empty(), "{}: {:?}", one.code, codes(right));
+    }
 }
 
 #[test]

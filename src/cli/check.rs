@@ -40,6 +40,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
                 front_end.elaborate(&ElaborateOptions { model: Some(model), lint: true });
             diagnostics.extend(more);
         }
+        if front_end.models().is_empty() {
+            diagnostics.extend(front_end.lint());
+        }
         dlc_grammar::diagnostic::sort_and_dedup(&mut diagnostics);
     }
     let is_among = |codes: &[String], found: &Diagnostic| {

@@ -21,6 +21,17 @@ impl std::fmt::Display for Code {
     }
 }
 
+/// What a code means, at length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explanation {
+    /// The code, such as `E0312`.
+    pub code: &'static str,
+    /// The fault in a few words.
+    pub title: &'static str,
+    /// Why it is one, with a wrong and a right program.
+    pub text: &'static str,
+}
+
 /// How grave it is. The order is from the gravest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,6 +3,7 @@
 //! The text is looked over once ([`crate::lex`]), matched against `dl.pest`, and lowered. The grammar matches every
 //! text: an item or a statement that cannot be read matches a `bad_` rule, and is read again by itself with a probe
 //! rule to find out how far it was understood and what would have been read there.
+mod codes;
 mod expected;
 mod report;
 
@@ -14,27 +15,8 @@ use crate::span::{FileId, Span};
 use pest::Parser;
 use std::ops::Range;
 
+pub use codes::EXPLANATIONS;
 pub(crate) use report::{Piece, nearest};
-
-/// The diagnostics of this crate: number, and what it is about.
-pub const CODES: [(&str, &str); 16] = [
-    ("E0101", "a character that the language does not use"),
-    ("E0102", "a string without an end"),
-    ("E0103", "a bracket that is not closed, or closed by the wrong one"),
-    ("E0104", "a closing bracket without an open one"),
-    ("E0105", "brackets or expressions that nest too deeply"),
-    ("E0106", "a file that is too large"),
-    ("E0110", "something else than what can stand at this place"),
-    ("E0111", "an item that begins with no word of an item"),
-    ("E0112", "documentation where nothing can be documented"),
-    ("E0113", "an assignment to what cannot be written, or `each` without one"),
-    ("E0114", "index notation on the wrong side of an assignment"),
-    ("E0115", "comparisons in a chain"),
-    ("E0116", "a number that is too large"),
-    ("E0117", "a setting that `train` does not have"),
-    ("E0118", "a type that does not exist"),
-    ("E0119", "a word of the language as a name"),
-];
 
 /// Bytes a file may have. Spans are 32-bit numbers, and no program written or generated comes near.
 pub const MAX_FILE_SIZE: usize = 16 << 20;

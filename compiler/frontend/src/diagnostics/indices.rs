@@ -32,6 +32,11 @@ pub(crate) const EXPLANATIONS: &[Explanation] = &[
         text: "Several points of `each` may reach the same element, so they can only be added up, from zero, into a tensor of a declared shape.\n\nWrong:\n    let each[b] count[label[b]]: f32[k] = 1\nRight:\n    let each[b] count[label[b]]: f32[k] += 1\n",
     },
     Explanation {
+        code: "E0375",
+        title: "an index that is introduced twice",
+        text: "A left side gives every element, so each of its places has an index of its own; so has each axis of a reducer. A diagonal is read with one index at two places, and written by choosing.\n\nWrong:\n    y[i, i] = x[i]\nRight:\n    y[i, j] = if i == j { x[i] } else { 0 }\n",
+    },
+    Explanation {
         code: "E0329",
         title: "`skip` outside of a reducer",
         text: "`skip` leaves a term of a sum, mean, maximum or minimum out. Elsewhere a value is needed.\n\nWrong:\n    y[i] = x[i + 1 else skip]\nRight:\n    y[i] = x[i + 1 else 0]\n",
@@ -68,6 +73,13 @@ pub(crate) fn index_range_unknown(name: &str, span: Span) -> Diagnostic {
     Diagnostic::error("E0326", format!("nothing says what {shown} runs over"), span)
         .label("it stands alone at no axis")
         .help(format!("state its range: `{name} in n`"))
+}
+
+/// E0375.
+pub(crate) fn index_twice(name: &str, span: Span, first: Span) -> Diagnostic {
+    Diagnostic::error("E0375", format!("index `{name}` is introduced twice"), span)
+        .label("every place has an index of its own")
+        .also(first, format!("`{name}` is introduced here"))
 }
 
 /// E0327.

@@ -37,16 +37,7 @@ use dlc_grammar::{Diagnostic, Span};
 use dlc_ir::Dim;
 use dlc_ir::graph::infer::dim_text;
 
-/// What a code means, at length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Explanation {
-    /// The code, such as `E0312`.
-    pub code: &'static str,
-    /// The fault in a few words.
-    pub title: &'static str,
-    /// Why it is one, with a wrong and a right program.
-    pub text: &'static str,
-}
+pub use dlc_grammar::diagnostic::Explanation;
 
 /// All explanations of the front end, in order of their codes.
 pub fn explanations() -> Vec<Explanation> {

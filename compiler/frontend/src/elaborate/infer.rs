@@ -5,6 +5,7 @@
 //! access tells about takes the size of the same name. Packs first need their number of axes, which follows from the rank of a
 //! tensor when one pack of a subscript is open.
 
+use super::access::DOTS;
 use super::walk::Inference;
 use super::{AxisInfo, Elaborator};
 use crate::diagnostics;
@@ -148,6 +149,12 @@ impl Elaborator {
         head: Option<(&Head, &[Option<Extent>])>,
         body: &Expr,
     ) -> Eval<Vec<Sought>> {
+        for (at, index) in sought.iter().enumerate().filter(|(_, index)| index.name != DOTS) {
+            if let Some(first) = sought[..at].iter().find(|first| first.name == index.name) {
+                let twice = diagnostics::index_twice(&index.name, index.span, first.span);
+                return Err(self.report(twice));
+            }
+        }
         let (mut sought, conflicts) = Inference::new(self, sought).run(head, body);
         let mut failed = None;
         for conflict in conflicts {

@@ -227,6 +227,16 @@ impl Elaborator {
         Reported::already()
     }
 
+    /// Whether the same was said before about something with the same origin.
+    fn is_known(&self, found: &Diagnostic) -> bool {
+        let is_same = |known: &Diagnostic| {
+            known.code == found.code
+                && known.headline == found.headline
+                && found.secondary.iter().all(|origin| known.secondary.contains(origin))
+        };
+        !found.secondary.is_empty() && self.diagnostics.iter().any(is_same)
+    }
+
     /// Warns of something at the user's text that is being evaluated.
     pub(crate) fn warn(&mut self, warning: impl FnOnce(Span) -> Diagnostic) {
         let span = self.users_span();
@@ -306,7 +316,12 @@ impl Elaborator {
         for extent in shape {
             let one = extent.dim.at(1);
             if one < 1 || extent.dim.batch_factor < 0 {
-                return Err(self.report(diagnostics::empty_axis(span, *extent)));
+                let found = diagnostics::empty_axis(span, *extent);
+                // One wrong size makes many wrong shapes; it is told of once.
+                return Err(match self.is_known(&found) {
+                    true => Reported::already(),
+                    false => self.report(found),
+                });
             }
             match elements.checked_mul(one) {
                 Some(product) if product <= self.limits.elements => elements = product,

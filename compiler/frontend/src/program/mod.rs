@@ -194,6 +194,11 @@ impl Frontend {
         self.decls.models().map(|decl| decl.decl.name.name.clone()).collect()
     }
 
+    /// Warnings about the text of a file that declares no model, and so is not elaborated: names that nothing uses.
+    pub fn lint(&self) -> Vec<Diagnostic> {
+        lint::unused(&self.decls)
+    }
+
     /// The same with what differentiates: `gradient(..)` in a text needs it.
     pub fn with_gradients(mut self, gradients: Gradients) -> Frontend {
         Arc::make_mut(&mut self.decls).gradients = Some(gradients);

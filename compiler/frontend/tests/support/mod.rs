@@ -44,7 +44,7 @@ pub fn elaborate_files(
     (program, diagnostics, sources)
 }
 
-/// Parses and elaborates a right text with all that it is warned of.
+/// Parses and elaborates a right text with all that it is warned of. A text without a model is looked at alone.
 pub fn lint(text: &str) -> (Option<ModelProgram>, Vec<Diagnostic>, Sources) {
     let mut sources = Sources::new();
     let main = sources.add("main.dl", text);
@@ -52,6 +52,10 @@ pub fn lint(text: &str) -> (Option<ModelProgram>, Vec<Diagnostic>, Sources) {
     let parsed = parse(main, text);
     let (frontend, mut diagnostics) = load(&sources, &parsed.file, &library);
     diagnostics.extend(parsed.diagnostics);
+    if frontend.models().is_empty() {
+        diagnostics.extend(frontend.lint());
+        return (None, diagnostics, sources);
+    }
     let frontend = frontend.with_gradients(dlc_passes::autodiff::gradients);
     let (program, more) = frontend.elaborate(&ElaborateOptions { model: None, lint: true });
     diagnostics.extend(more);
