@@ -47,7 +47,8 @@ train net(label: i32[batch]) {
 ";
 
 fn main() {
-    let splits = DataSpec::Digits.load().expect("built in");
+    let digits: DataSpec = "digits".parse().expect("a known set");
+    let splits = digits.load().expect("built in");
     for threads in [1, 2] {
         let model = Model::from_text(TEXT).unwrap_or_else(|error| panic!("{error}"));
         let options = Options { batch: 32, threads, ..Options::default() };

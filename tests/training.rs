@@ -1,6 +1,6 @@
 //! Training through the library: whole models from text to machine code.
 
-use dlc::data::{Column, Dataset, Splits};
+use dlc::data::{Column, DataSpec, Dataset, Splits};
 use dlc::{
     Control, Error, Event, FitConfig, FitReport, Length, Model, Net, NumericsClass, Options, Target,
 };
@@ -479,4 +479,57 @@ fn a_penalty_on_a_gradient_trains() {
         last = net.train_step(&inputs).unwrap();
     }
     assert!(last < 0.05 * first && last.is_finite(), "{first} to {last}");
+}
+
+/// Images of two classes in a folder, which are decoded by a thread that reads ahead, and the same pixels in memory.
+#[test]
+fn reading_ahead_changes_no_bit() {
+    const TEXT: &str = "
+model net(image: f32[batch, 4, 4, 1]) -> logits: f32[batch, 2] { logits = image |> flatten |> dense(2) }
+train net(label: i32[batch]) {
+    loss = softmax_cross_entropy(logits, label)
+    optimizer = adam(lr = 0.02)
+}
+";
+    let folder = std::env::temp_dir().join(format!("dlc-ahead-{}", std::process::id()));
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for label in 0..2 {
+        let class = folder.join(format!("class {label}"));
+        std::fs::create_dir_all(&class).unwrap();
+        for image in 0..9_u32 {
+            let grey: Vec<u8> = numbers(16, 100 * label + image)
+                .into_iter()
+                .map(|value| (value * 99.0 + 120.0) as u8)
+                .collect();
+            let file = std::fs::File::create(class.join(format!("{image}.png"))).unwrap();
+            let mut encoder = png::Encoder::new(file, 4, 4);
+            encoder.set_color(png::ColorType::Grayscale);
+            encoder.write_header().unwrap().write_image_data(&grey).unwrap();
+            pixels.extend(grey.iter().map(|&value| f32::from(value) / 255.0));
+            labels.push(label as i32);
+        }
+    }
+    let spec: DataSpec = format!("images:{}?channels=1", folder.display()).parse().unwrap();
+    let decoded = spec.load().unwrap();
+    assert!(decoded.train.is_slow());
+    let columns = vec![
+        Column::from_f32("image", &[4, 4, 1], pixels),
+        Column::from_labels("label", Some(2), labels),
+    ];
+    let kept = Splits { train: Dataset::new("kept", columns).unwrap(), test: None };
+    assert!(!kept.train.is_slow());
+    let (mut ahead, mut direct) = (net(TEXT, &options(4, 1)), net(TEXT, &options(4, 1)));
+    // The last batch of an epoch is smaller.
+    let (seen, expected) =
+        (fit(&mut ahead, &decoded, &config(4, 3)), fit(&mut direct, &kept, &config(4, 3)));
+    assert_eq!((seen.steps, seen.train), (expected.steps, expected.train));
+    assert_eq!(weights(&ahead), weights(&direct));
+
+    // What is wrong with an image is said when its batch comes, and the file is named.
+    std::fs::write(folder.join("class 1/5.png"), b"no image").unwrap();
+    let mut broken = net(TEXT, &options(4, 1));
+    let error = broken.fit(&decoded, &config(4, 1), &mut |_, _| Control::Continue).unwrap_err();
+    let path = folder.join("class 1/5.png");
+    assert_eq!(error.to_string(), format!("`{}`: this is neither PNG nor JPEG", path.display()));
+    std::fs::remove_dir_all(&folder).unwrap();
 }

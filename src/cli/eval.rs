@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// The weights, a safetensors file
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// The data: `digits`, `fashion-mnist`, `mnist:DIR`
+    /// The data, such as `digits`, `mnist:DIR`, `csv:FILE?label=COLUMN`, `text:FILE`
     #[arg(long, value_name = "SPEC")]
     data: String,
     /// Which part of the data [default: test if the data have one, else train]
@@ -42,7 +42,8 @@ enum Split {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
-    let splits = load_data(&args.data)?;
+    let model = args.model.open()?;
+    let splits = load_data(&args.data, &model)?;
     let dataset = match (args.split, splits.test) {
         (Some(Split::Test), None) => {
             return Err(wrong_input(format!("data `{}` have no test split", args.data)));
@@ -50,7 +51,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         (Some(Split::Train), _) | (None, None) => splits.train,
         (Some(Split::Test) | None, Some(test)) => test,
     };
-    let model = args.model.open()?;
     let mut net = args.run.compile(&model, 0)?;
     net.load_weights(&args.weights).with_context(|| args.weights.display().to_string())?;
     let report = located(&model, net.evaluate(&dataset))?;

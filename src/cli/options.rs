@@ -2,9 +2,10 @@
 
 use clap::ValueEnum;
 use dlc::comm::Communicator;
-use dlc::data::{DataSpec, Splits};
+use dlc::data::{DataSpec, Splits, Want};
 use dlc::{Model, Net, NumericsClass, Options, Target};
 use dlc_driver::model::CompileOptions;
+use dlc_frontend::DataInput;
 use std::path::PathBuf;
 
 use super::wrong_input;
@@ -147,8 +148,24 @@ fn timings(net: &Net) {
     );
 }
 
-/// Loads data by their specification.
-pub(super) fn load_data(spec: &str) -> anyhow::Result<Splits> {
+/// Loads data by their specification, as a model takes them.
+pub(super) fn load_data(spec: &str, model: &Model) -> anyhow::Result<Splits> {
     let spec: DataSpec = spec.parse().map_err(|error| wrong_input(format!("--data: {error}")))?;
-    Ok(spec.load()?)
+    Ok(spec.load_for(&wants(model))?)
+}
+
+/// The inputs whose shape is fixed but for the batch.
+pub(super) fn wants(model: &Model) -> Vec<Want> {
+    let inputs = model.elaborated().program.inputs.iter();
+    let want = |input: &DataInput| {
+        let extents = input.shape.iter().skip(1);
+        let extents = extents.map(|dim| dim.as_fixed().and_then(|n| usize::try_from(n).ok()));
+        Some(Want {
+            name: input.name.clone(),
+            elem: input.elem,
+            shape: extents.collect::<Option<_>>()?,
+            is_target: input.train_only,
+        })
+    };
+    inputs.filter_map(want).collect()
 }

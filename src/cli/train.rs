@@ -25,7 +25,7 @@ pub(super) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     run: RunArgs,
-    /// The data: `digits`, `fashion-mnist`, `mnist:DIR`
+    /// The data, such as `digits`, `mnist:DIR`, `csv:FILE?label=COLUMN`, `text:FILE`
     #[arg(long, value_name = "SPEC")]
     data: String,
     /// Times through the data [default: what the model says, else 1]
@@ -97,7 +97,7 @@ fn train(
 ) -> anyhow::Result<Outcome> {
     // One rank speaks and writes; the others only compute.
     let speaks = comm.as_ref().is_none_or(|comm| comm.rank() == 0);
-    let splits = load_data(&args.data)?;
+    let splits = load_data(&args.data, model)?;
     let settings = &model.elaborated().program.settings;
     let seed_of_text = settings.seed.and_then(|seed| u32::try_from(seed).ok());
     let seed = args.seed.or(seed_of_text).unwrap_or(0);

@@ -92,6 +92,19 @@ impl Batches {
         self.position
     }
 
+    /// Goes on by a batch without asking which examples are in it: how many they are, and whether the batch is the last of its epoch.
+    pub fn skip(&mut self) -> (usize, bool) {
+        let Position { epoch, batch } = self.position;
+        let start = batch as usize * self.config.batch;
+        let n = self.config.batch.min(self.order.len() - start);
+        let ends_epoch = batch + 1 == self.n_batches();
+        self.position = match ends_epoch {
+            true => Position { epoch: epoch + 1, batch: 0 },
+            false => Position { epoch, batch: batch + 1 },
+        };
+        (n, ends_epoch)
+    }
+
     /// The next batch. Allocates nothing; the first batch of an epoch costs O(examples).
     pub fn next_batch(&mut self) -> Batch<'_> {
         let position = self.position;
@@ -100,14 +113,8 @@ impl Batches {
             self.order_epoch = Some(position.epoch);
         }
         let start = position.batch as usize * self.config.batch;
-        let end = start.saturating_add(self.config.batch).min(self.order.len());
-        let ends_epoch = position.batch + 1 == self.n_batches();
-        self.position = if ends_epoch {
-            Position { epoch: position.epoch + 1, batch: 0 }
-        } else {
-            Position { batch: position.batch + 1, ..position }
-        };
-        Batch { position, examples: &self.order[start..end], ends_epoch }
+        let (n, ends_epoch) = self.skip();
+        Batch { position, examples: &self.order[start..start + n], ends_epoch }
     }
 }
 
@@ -142,6 +149,18 @@ mod tests {
                 assert_eq!(seen, (0..10).collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn skipping_goes_on_as_taking_does() {
+        let (mut taken, mut skipped) = (batches(10, 4, true), batches(10, 4, true));
+        for _ in 0..7 {
+            let batch = taken.next_batch();
+            let seen = (batch.examples.len(), batch.ends_epoch);
+            assert_eq!(skipped.skip(), seen);
+            assert_eq!(skipped.position(), taken.position());
+        }
+        assert_eq!(skipped.next_batch(), taken.next_batch());
     }
 
     #[test]

@@ -3,248 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dlc_abi::ElemType;
-use dlc_exec::FileMap;
-
+use crate::column::{Column, ColumnKind, Sample};
 use crate::error::DataError;
-
-/// What a column is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ColumnKind {
-    /// What a model is given: an image, a row of measurements.
-    Features,
-    /// What it shall say: a class number.
-    Label,
-}
-
-/// Bytes of a file, mapped or decoded.
-#[derive(Debug)]
-pub enum Bytes {
-    /// In memory.
-    Owned(Vec<u8>),
-    /// Read from the file when they are first touched.
-    Mapped(FileMap),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Owned(bytes) => bytes,
-            Bytes::Mapped(map) => map,
-        }
-    }
-}
-
-/// One column: a value of fixed shape for each example, row-major, the examples one after the other.
-#[derive(Debug)]
-pub struct Column {
-    name: String,
-    kind: ColumnKind,
-    shape: Vec<usize>,
-    n_classes: Option<usize>,
-    values: Values,
-}
-
-#[derive(Debug)]
-enum Values {
-    F32(Vec<f32>),
-    I32(Vec<i32>),
-    /// From byte `start` on; a value is its byte divided by `divisor`, rounded once.
-    BytesAsF32 {
-        bytes: Bytes,
-        start: usize,
-        divisor: f32,
-    },
-    /// From byte `start` on; a value is its byte.
-    BytesAsI32 {
-        bytes: Bytes,
-        start: usize,
-    },
-}
-
-mod sealed {
-    /// Keeps [`super::Sample`] to the types below.
-    pub trait Sealed: Sized {
-        /// Copies an example of a column that is known to hold this type.
-        fn copy_row(column: &super::Column, example: usize, row: &mut [Self]);
-    }
-}
-
-/// Element types that columns deliver: `f32` and `i32`.
-pub trait Sample: sealed::Sealed + Copy + 'static {
-    /// The element type in a step's buffers.
-    const ELEM: ElemType;
-}
-
-impl Column {
-    /// Real numbers in memory; `shape` is that of one example.
-    pub fn from_f32(name: &str, shape: &[usize], values: Vec<f32>) -> Self {
-        Column {
-            name: name.to_owned(),
-            kind: ColumnKind::Features,
-            shape: shape.to_vec(),
-            n_classes: None,
-            values: Values::F32(values),
-        }
-    }
-
-    /// Class numbers in memory, one an example, in `0..n_classes` when that is known.
-    pub fn from_labels(name: &str, n_classes: Option<usize>, values: Vec<i32>) -> Self {
-        Column {
-            name: name.to_owned(),
-            kind: ColumnKind::Label,
-            shape: Vec::new(),
-            n_classes,
-            values: Values::I32(values),
-        }
-    }
-
-    /// Real numbers stored as bytes from `start` on, to be divided by `divisor` when they are fetched; `shape` is that of
-    /// one example. The bytes before `start`, a file's header, are no values.
-    pub fn from_scaled_bytes(
-        name: &str,
-        shape: &[usize],
-        bytes: Bytes,
-        start: usize,
-        divisor: f32,
-    ) -> Self {
-        Column {
-            name: name.to_owned(),
-            kind: ColumnKind::Features,
-            shape: shape.to_vec(),
-            n_classes: None,
-            values: Values::BytesAsF32 { bytes, start, divisor },
-        }
-    }
-
-    /// Class numbers stored as bytes from `start` on, one an example, in `0..n_classes` when that is known.
-    pub fn from_byte_labels(
-        name: &str,
-        n_classes: Option<usize>,
-        bytes: Bytes,
-        start: usize,
-    ) -> Self {
-        Column {
-            name: name.to_owned(),
-            kind: ColumnKind::Label,
-            shape: Vec::new(),
-            n_classes,
-            values: Values::BytesAsI32 { bytes, start },
-        }
-    }
-
-    /// The name, unique in its data set.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What it is for.
-    pub fn kind(&self) -> ColumnKind {
-        self.kind
-    }
-
-    /// Shape of one example, row-major, channels last; empty for one number.
-    pub fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    /// Number of classes of a label, when known.
-    pub fn n_classes(&self) -> Option<usize> {
-        self.n_classes
-    }
-
-    /// Element type of the values as they are fetched.
-    pub fn elem(&self) -> ElemType {
-        match self.values {
-            Values::F32(_) | Values::BytesAsF32 { .. } => ElemType::F32,
-            Values::I32(_) | Values::BytesAsI32 { .. } => ElemType::I32,
-        }
-    }
-
-    /// Values of one example. The product fits: [`Dataset::new`] has compared it with the number of values.
-    pub fn row_len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    fn n_values(&self) -> usize {
-        match &self.values {
-            Values::F32(values) => values.len(),
-            Values::I32(values) => values.len(),
-            Values::BytesAsF32 { bytes, start, .. } | Values::BytesAsI32 { bytes, start } => {
-                bytes.len().saturating_sub(*start)
-            }
-        }
-    }
-
-    /// Examples in the column, when its values make whole examples.
-    fn n_examples(&self) -> Option<usize> {
-        let row = self.shape.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent))?;
-        (row > 0 && self.n_values().is_multiple_of(row)).then(|| self.n_values() / row)
-    }
-
-    /// The first label outside its classes.
-    fn first_bad_label(&self) -> Option<(usize, i64)> {
-        let n_classes = i64::try_from(self.n_classes?).unwrap_or(i64::MAX);
-        let bad = |value: i64| !(0..n_classes).contains(&value);
-        match &self.values {
-            Values::I32(values) => values
-                .iter()
-                .position(|&value| bad(i64::from(value)))
-                .map(|example| (example, i64::from(values[example]))),
-            Values::BytesAsI32 { bytes, start } => bytes[*start..]
-                .iter()
-                .position(|&value| bad(i64::from(value)))
-                .map(|example| (example, i64::from(bytes[start + example]))),
-            Values::F32(_) | Values::BytesAsF32 { .. } => None,
-        }
-    }
-}
-
-impl Sample for f32 {
-    const ELEM: ElemType = ElemType::F32;
-}
-
-impl sealed::Sealed for f32 {
-    fn copy_row(column: &Column, example: usize, row: &mut [f32]) {
-        let first = example * row.len();
-        match &column.values {
-            Values::F32(values) => row.copy_from_slice(&values[first..first + row.len()]),
-            Values::BytesAsF32 { bytes, start, divisor } => {
-                let bytes = &bytes[start + first..start + first + row.len()];
-                for (value, &byte) in row.iter_mut().zip(bytes) {
-                    *value = f32::from(byte) / divisor;
-                }
-            }
-            Values::I32(_) | Values::BytesAsI32 { .. } => {
-                unreachable!("`Dataset::gather` has compared the element types")
-            }
-        }
-    }
-}
-
-impl Sample for i32 {
-    const ELEM: ElemType = ElemType::I32;
-}
-
-impl sealed::Sealed for i32 {
-    fn copy_row(column: &Column, example: usize, row: &mut [i32]) {
-        let first = example * row.len();
-        match &column.values {
-            Values::I32(values) => row.copy_from_slice(&values[first..first + row.len()]),
-            Values::BytesAsI32 { bytes, start } => {
-                let bytes = &bytes[start + first..start + first + row.len()];
-                for (value, &byte) in row.iter_mut().zip(bytes) {
-                    *value = i32::from(byte);
-                }
-            }
-            Values::F32(_) | Values::BytesAsF32 { .. } => {
-                unreachable!("`Dataset::gather` has compared the element types")
-            }
-        }
-    }
-}
+use crate::shuffle::permutation;
 
 /// A table of examples. Clones and selections share the values.
 #[derive(Debug, Clone)]
@@ -268,31 +29,23 @@ impl Dataset {
         let dataset = || name.to_owned();
         let n_examples = columns.first().and_then(Column::n_examples).unwrap_or(0);
         for (index, column) in columns.iter().enumerate() {
-            if columns[..index].iter().any(|other| other.name == column.name) {
+            if columns[..index].iter().any(|other| other.name() == column.name()) {
                 return Err(DataError::DuplicateColumn {
                     dataset: dataset(),
-                    column: column.name.clone(),
+                    column: column.name().to_owned(),
                 });
             }
             if column.n_examples() != Some(n_examples) {
                 return Err(DataError::ColumnLength {
                     dataset: dataset(),
-                    column: column.name.clone(),
+                    column: column.name().to_owned(),
                     values: column.n_values(),
                     examples: n_examples,
-                    shape: column.shape.clone(),
+                    shape: column.shape().to_vec(),
                 });
             }
-            if let (Some((example, value)), Some(n_classes)) =
-                (column.first_bad_label(), column.n_classes)
-            {
-                return Err(DataError::Label {
-                    dataset: dataset(),
-                    column: column.name.clone(),
-                    example,
-                    value,
-                    n_classes,
-                });
+            if let Some(fault) = column.first_bad_label() {
+                return Err(fault.in_dataset(name, column));
             }
         }
         if n_examples == 0 || u32::try_from(n_examples).is_err() {
@@ -354,11 +107,18 @@ impl Dataset {
     /// # Errors
     /// When there is none; the message lists those there are.
     pub fn column(&self, name: &str) -> Result<&Column, DataError> {
-        self.columns.iter().find(|column| column.name == name).ok_or_else(|| DataError::NoColumn {
-            dataset: self.name.clone(),
-            column: name.to_owned(),
-            columns: self.columns.iter().map(|column| column.name.clone()).collect(),
+        self.columns.iter().find(|column| column.name() == name).ok_or_else(|| {
+            DataError::NoColumn {
+                dataset: self.name.clone(),
+                column: name.to_owned(),
+                columns: self.columns.iter().map(|column| column.name().to_owned()).collect(),
+            }
         })
+    }
+
+    /// Whether fetching examples may take long, so that it is worth while to read ahead: some are decoded, or lie in large files.
+    pub fn is_slow(&self) -> bool {
+        self.columns.iter().any(Column::is_slow)
     }
 
     /// How many rows were read of all columns together, through this value and its clones. Each of several ranks reads its own alone.
@@ -378,9 +138,9 @@ impl Dataset {
         out: &mut [T],
     ) -> Result<(), DataError> {
         let column = self.column(column)?;
-        if column.elem() != T::ELEM {
+        if !column.serves(T::ELEM) {
             return Err(DataError::ColumnType {
-                column: column.name.clone(),
+                column: column.name().to_owned(),
                 elem: column.elem(),
                 asked: T::ELEM,
             });
@@ -389,14 +149,15 @@ impl Dataset {
         let expected = examples.len().saturating_mul(row_len);
         if out.len() != expected {
             return Err(DataError::BatchRoom {
-                column: column.name.clone(),
+                column: column.name().to_owned(),
                 examples: examples.len(),
                 expected,
                 found: out.len(),
             });
         }
         for (&example, row) in examples.iter().zip(out.chunks_exact_mut(row_len)) {
-            T::copy_row(column, self.stored(example)? as usize, row);
+            T::copy_row(column, self.stored(example)? as usize, row)
+                .map_err(|fault| fault.in_dataset(&self.name, column))?;
         }
         self.rows_read.fetch_add(examples.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -438,9 +199,80 @@ pub struct Splits {
     pub test: Option<Dataset>,
 }
 
+/// Which examples are set apart to judge by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Apart {
+    /// Any, by a fixed shuffle that is the same for every seed of training.
+    Any,
+    /// The last ones; so many before them are left out, because they share values with them.
+    Last { gap: usize },
+}
+
+/// Decides which examples are set apart, and never changes.
+const SPLIT_SEED: u64 = 0x5350_4C49;
+
+impl Splits {
+    /// The same with as many classes as the labels of both parts show, where these begin at 0.
+    pub(crate) fn with_shared_classes(mut self) -> Result<Self, DataError> {
+        let names: Vec<String> = {
+            let labels = self.train.columns().iter().filter(|column| {
+                column.kind() == ColumnKind::Label && column.n_classes().is_none()
+            });
+            labels.map(|column| column.name().to_owned()).collect()
+        };
+        for name in names {
+            let mut ranges = vec![self.train.column(&name)?.integer_range()];
+            if let Some(test) = &self.test {
+                ranges.push(test.column(&name).ok().and_then(Column::integer_range));
+            }
+            let greatest = ranges.into_iter().try_fold(0, |greatest, range| match range {
+                Some((least, most)) if least >= 0 => Some(most.max(greatest)),
+                _ => None,
+            });
+            let Some(n_classes) = greatest.and_then(|most| usize::try_from(most + 1).ok()) else {
+                continue;
+            };
+            for part in std::iter::once(&mut self.train).chain(&mut self.test) {
+                // Nothing shares the columns of data that are being loaded.
+                let columns = Arc::get_mut(&mut part.columns).into_iter().flatten();
+                columns.filter(|c| c.name() == name).for_each(|c| c.set_classes(n_classes));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Sets a part of the training examples apart to judge by: the fraction of them, rounded, at least one.
+    pub(crate) fn set_apart(self, fraction: f64, apart: Apart) -> Result<Self, DataError> {
+        if self.test.is_some() {
+            let dataset = self.train.name().to_owned();
+            return Err(DataError::TwoTests { dataset, option: "split" });
+        }
+        let examples = self.train.n_examples();
+        let n_test = ((examples as f64 * fraction).round() as usize).max(1);
+        let mut order: Vec<u32> = (0..=u32::MAX).take(examples).collect();
+        let gap = match apart {
+            Apart::Any => {
+                permutation(SPLIT_SEED, 0, &mut order);
+                0
+            }
+            Apart::Last { gap } => gap,
+        };
+        let Some(n_train) = examples.checked_sub(n_test + gap).filter(|&n| n > 0) else {
+            let dataset = self.train.name().to_owned();
+            return Err(DataError::Split { dataset, examples, fraction });
+        };
+        let name = self.train.name();
+        Ok(Splits {
+            train: self.train.select(&format!("{name} (training)"), &order[..n_train])?,
+            test: Some(self.train.select(&format!("{name} (test)"), &order[examples - n_test..])?),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::column::{Bytes, Shard, Stored};
 
     fn small() -> Dataset {
         let x = Column::from_f32("x", &[2], vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5]);
@@ -463,8 +295,21 @@ mod tests {
     #[test]
     fn bytes_are_scaled_after_their_header() {
         let bytes = Bytes::Owned(vec![9, 9, 0, 51, 255, 128]);
-        let x = Column::from_scaled_bytes("x", &[2, 1], bytes, 2, 255.0);
-        let label = Column::from_byte_labels("label", None, Bytes::Owned(vec![7, 200]), 0);
+        let shard = |bytes, start, pitch| Shard {
+            path: None,
+            bytes: Arc::new(bytes),
+            start,
+            examples: 2,
+            pitch,
+            strides: None,
+        };
+        let (features, label) = (ColumnKind::Features, ColumnKind::Label);
+        let shards = vec![shard(bytes, 2, 2)];
+        let x = Column::from_shards("x", features, &[2, 1], Stored::U8, 255.0, shards)
+            .expect("it lies within the bytes");
+        let shards = vec![shard(Bytes::Owned(vec![7, 200]), 0, 1)];
+        let label = Column::from_shards("label", label, &[], Stored::U8, 1.0, shards)
+            .expect("it lies within the bytes");
         let data = Dataset::new("bytes", vec![x, label]).expect("a sound table");
         let mut x = [0.0; 4];
         data.gather("x", &[1, 0], &mut x).expect("in range");
@@ -496,10 +341,7 @@ mod tests {
             text(data.gather("y", &[0], &mut [0.0_f32])),
             "data `small` has no column `y`; it has `x`, `label`"
         );
-        assert_eq!(
-            text(data.gather("label", &[0], &mut [0.0_f32])),
-            "column `label` holds I32, not F32"
-        );
+        assert_eq!(text(data.gather("x", &[0], &mut [0; 2])), "column `x` holds F32, not I32");
         assert_eq!(
             text(data.gather("x", &[0, 1], &mut [0.0_f32; 3])),
             "2 examples of column `x` are 4 values, but there is room for 3"

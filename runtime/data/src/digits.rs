@@ -1,8 +1,10 @@
 //! The embedded set of 1,797 handwritten digits; its origin and licence are in the folder `digits`.
 
 use std::io::Read;
+use std::sync::Arc;
 
-use crate::dataset::{Bytes, Column, Dataset, Splits};
+use crate::column::{Bytes, Column, ColumnKind, Shard, Stored};
+use crate::dataset::{Dataset, Splits};
 use crate::error::DataError;
 use crate::shuffle::permutation;
 
@@ -29,14 +31,21 @@ static COMPRESSED: &[u8] = include_bytes!("../digits/digits.csv.gz");
 /// Only when the program was built with damaged data.
 pub fn digits() -> Result<Splits, DataError> {
     let (pixels, labels) = parse(COMPRESSED)?;
-    let image = Column::from_scaled_bytes(
-        "image",
-        &[SIDE, SIDE, 1],
-        Bytes::Owned(pixels),
-        0,
-        f32::from(LARGEST_PIXEL),
-    );
-    let label = Column::from_byte_labels("label", Some(N_CLASSES), Bytes::Owned(labels), 0);
+    let shard = |values: Vec<u8>, pitch| Shard {
+        path: None,
+        examples: values.len() / pitch,
+        bytes: Arc::new(Bytes::Owned(values)),
+        start: 0,
+        pitch,
+        strides: None,
+    };
+    let (shape, white) = ([SIDE, SIDE, 1], f32::from(LARGEST_PIXEL));
+    let shards = vec![shard(pixels, SIDE * SIDE)];
+    let image =
+        Column::from_shards("image", ColumnKind::Features, &shape, Stored::U8, white, shards)?;
+    let shards = vec![shard(labels, 1)];
+    let label = Column::from_shards("label", ColumnKind::Label, &[], Stored::U8, 1.0, shards)?
+        .with_classes(N_CLASSES);
     let all = Dataset::new(NAME, vec![image, label])?;
     let mut order = vec![0; all.n_examples()];
     permutation(SPLIT_SEED, 0, &mut order);
@@ -77,7 +86,6 @@ fn parse(compressed: &[u8]) -> Result<(Vec<u8>, Vec<u8>), DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::ColumnKind;
 
     #[test]
     fn the_set_is_complete_and_scaled() {

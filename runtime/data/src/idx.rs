@@ -7,18 +7,14 @@
 use std::io::Read;
 use std::path::Path;
 
-use dlc_exec::FileMap;
-
-use crate::dataset::Bytes;
+use crate::column::Bytes;
 use crate::error::{DataError, IdxProblem};
+use crate::zip::MAX_GROWTH;
 
 /// Bytes in three dimensions: images, rows, columns.
 pub(crate) const MAGIC_IMAGES: u32 = 0x0000_0803;
 /// Bytes in one dimension.
 pub(crate) const MAGIC_LABELS: u32 = 0x0000_0801;
-
-/// Deflate codes at most 258 bytes in a little more than two bits, so no stream grows more than this.
-const MAX_GROWTH: u64 = 1032;
 
 /// What a file is expected to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +55,11 @@ pub(crate) struct Idx {
 
 /// Reads a file of the given content.
 pub(crate) fn read(path: &Path, content: Content) -> Result<Idx, DataError> {
-    let file =
-        FileMap::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+    let file = Bytes::map(path)?;
     let bytes = if file.starts_with(&[0x1F, 0x8B]) {
         Bytes::Owned(decompress(path, &file, content)?)
     } else {
-        Bytes::Mapped(file)
+        file
     };
     let header = Header::parse(&bytes, content).map_err(|fault| fault.in_file(path))?;
     let total = header.total_bytes();

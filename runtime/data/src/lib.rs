@@ -9,22 +9,41 @@
 
 mod spec;
 
+mod column;
 mod dataset;
+mod files;
+
+mod arrays;
+mod cifar;
 mod digits;
+mod embedded;
 mod idx;
+mod images;
 mod mnist;
+mod npy;
+mod table;
+mod text;
+mod zip;
 
 mod batches;
 mod philox;
+mod prefetch;
 mod shuffle;
 
 mod error;
 
 pub use batches::{Batch, BatchConfig, Batches, Position};
-pub use dataset::{Bytes, Column, ColumnKind, Dataset, Sample, Splits};
+pub use cifar::{Cifar, cifar};
+pub use column::{Bytes, Column, ColumnKind, Sample, Shard, Stored};
+pub use dataset::{Dataset, Splits};
 pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
-pub use error::{BatchError, DataError, IdxProblem, SpecError};
+pub use embedded::{iris, wine};
+pub use error::{
+    BatchError, CifarProblem, DataError, FileProblem, IdxProblem, ImageProblem, NpyProblem, Place,
+    SpecError, TableProblem, TextProblem, ZipProblem,
+};
 pub use mnist::{FASHION_MNIST_DIR, FASHION_MNIST_PACKAGE, mnist};
 pub use philox::philox4x32;
+pub use prefetch::{Prefetch, Slot};
 pub use shuffle::permutation;
-pub use spec::{DataSpec, KNOWN_FORMS};
+pub use spec::{DataSpec, Want};

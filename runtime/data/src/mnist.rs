@@ -1,8 +1,10 @@
 //! Folders of the MNIST family: four IDX files, plain or compressed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::dataset::{Column, Dataset, Splits};
+use crate::column::{Column, ColumnKind, Shard, Stored};
+use crate::dataset::{Dataset, Splits};
 use crate::error::DataError;
 use crate::idx::{self, Content, Idx};
 
@@ -59,6 +61,7 @@ pub fn mnist(directory: &Path) -> Result<Splits, DataError> {
 struct Part {
     images_path: PathBuf,
     images: Idx,
+    labels_path: PathBuf,
     labels: Idx,
 }
 
@@ -77,7 +80,7 @@ impl Part {
                 n_labels,
             });
         }
-        Ok(Part { images_path, images, labels })
+        Ok(Part { images_path, images, labels_path, labels })
     }
 
     fn image_size(&self) -> [usize; 2] {
@@ -91,15 +94,21 @@ impl Part {
 
     fn into_dataset(self, name: &str, n_classes: usize) -> Result<Dataset, DataError> {
         let [rows, columns] = self.image_size();
-        let Part { images, labels, .. } = self;
-        let image = Column::from_scaled_bytes(
-            "image",
-            &[rows, columns, 1],
-            images.bytes,
-            images.start,
-            LARGEST_PIXEL,
-        );
-        let label = Column::from_byte_labels("label", Some(n_classes), labels.bytes, labels.start);
+        let shard = |path: PathBuf, idx: Idx, pitch| Shard {
+            path: Some(path.into()),
+            bytes: Arc::new(idx.bytes),
+            start: idx.start,
+            examples: idx.extents[0],
+            pitch,
+            strides: None,
+        };
+        let images = vec![shard(self.images_path, self.images, rows * columns)];
+        let labels = vec![shard(self.labels_path, self.labels, 1)];
+        let (shape, features) = ([rows, columns, 1], ColumnKind::Features);
+        let image =
+            Column::from_shards("image", features, &shape, Stored::U8, LARGEST_PIXEL, images)?;
+        let label = Column::from_shards("label", ColumnKind::Label, &[], Stored::U8, 1.0, labels)?
+            .with_classes(n_classes);
         Dataset::new(name, vec![image, label])
     }
 }

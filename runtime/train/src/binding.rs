@@ -1,7 +1,7 @@
 //! Which column of a data set serves which input of a model.
 
 use dlc_abi::ElemType;
-use dlc_data::{Column, ColumnKind, Dataset};
+use dlc_data::{Column, ColumnKind, Dataset, Slot};
 use dlc_exec::Workspace;
 
 use crate::error::{TrainError, column_shape};
@@ -49,6 +49,27 @@ impl Binding {
             })
             .collect::<Result<_, _>>()?;
         Ok(Binding { columns })
+    }
+
+    /// The columns with the types that the inputs take.
+    pub fn columns(&self, inputs: &[InputDesc]) -> Vec<(String, ElemType)> {
+        self.columns.iter().cloned().zip(inputs.iter().map(|input| input.elem)).collect()
+    }
+
+    /// Copies a batch that was read ahead for [`Binding::columns`] into the inputs. Allocates nothing.
+    pub fn copy(
+        inputs: &[InputDesc],
+        workspace: &mut Workspace,
+        slot: &Slot,
+    ) -> Result<(), TrainError> {
+        for (column, input) in inputs.iter().enumerate() {
+            if let Some(values) = slot.f32(column) {
+                workspace.set_input(&input.name, slot.n_examples(), values)?;
+            } else if let Some(values) = slot.i32(column) {
+                workspace.set_input(&input.name, slot.n_examples(), values)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a batch of examples into the inputs that the binding was made for. Allocates nothing.
@@ -101,14 +122,13 @@ fn no_column(input: &InputDesc, dataset: &Dataset) -> TrainError {
     }
 }
 
+/// Axes of extent 1 change nothing about where values lie, so shapes may differ by them.
 fn check(input: &InputDesc, column: &Column, dataset: &Dataset) -> Result<(), TrainError> {
-    let same_shape = input.shape.len() == column.shape().len() + 1
-        && (input.shape[0].batch_factor, input.shape[0].constant) == (1, 0)
-        && input.shape[1..]
-            .iter()
-            .zip(column.shape())
-            .all(|(dim, &extent)| dim.as_fixed() == i64::try_from(extent).ok());
-    if same_shape && input.elem == column.elem() {
+    let wide = |extent: &Option<i64>| *extent != Some(1);
+    let batched = input.shape.first().is_some_and(|dim| (dim.batch_factor, dim.constant) == (1, 0));
+    let wanted = input.shape.iter().skip(1).map(|dim| dim.as_fixed()).filter(wide);
+    let found = column.shape().iter().map(|&extent| i64::try_from(extent).ok()).filter(wide);
+    if batched && wanted.eq(found) && column.serves(input.elem) {
         return Ok(());
     }
     Err(TrainError::Column {
@@ -177,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn integers_are_real_numbers_and_axes_of_one_do_not_count() {
+        let names = Ok(vec!["image".to_owned(), "label".to_owned()]);
+        let inputs =
+            [input("image", ElemType::F32, &[2, 1, 2]), input("label", ElemType::F32, &[1])];
+        assert_eq!(columns(&inputs), names);
+    }
+
+    #[test]
     fn a_mismatch_shows_both_sides() {
         assert_eq!(
             columns(&[input("image", ElemType::F32, &[28, 28, 1])]),
@@ -184,8 +212,13 @@ mod tests {
                 .to_owned())
         );
         assert_eq!(
-            columns(&[input("label", ElemType::F32, &[])]),
-            Err("input `label` is f32[batch], but column `label` of data `d` is i32[batch]"
+            columns(&[input("image", ElemType::I32, &[2, 2, 1])]),
+            Err("input `image` is i32[batch, 2, 2, 1], but column `image` of data `d` is f32[batch, 2, 2, 1]"
+                .to_owned())
+        );
+        assert_eq!(
+            columns(&[input("label", ElemType::I32, &[3])]),
+            Err("input `label` is i32[batch, 3], but column `label` of data `d` is i32[batch]"
                 .to_owned())
         );
     }

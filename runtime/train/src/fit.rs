@@ -1,6 +1,6 @@
 //! Training on a data set, epoch after epoch.
 
-use dlc_data::{BatchConfig, BatchError, Batches, Dataset, Position, Splits};
+use dlc_data::{BatchConfig, BatchError, Batches, Dataset, Position, Prefetch, Splits};
 use std::time::{Duration, Instant};
 
 use crate::binding::Binding;
@@ -207,6 +207,8 @@ pub fn fit(
 struct Run {
     batches: Batches,
     binding: Binding,
+    /// Reads the batches before they are asked for, where that may take long.
+    ahead: Option<Prefetch>,
     /// Steps in all.
     steps: u64,
     /// Steps done.
@@ -252,8 +254,20 @@ impl Run {
             return Err(BatchError::Position { batch: position, n_batches: per_epoch }.into());
         }
         let sums = Sums::of(train.workspace.program())?;
+        let binding = Binding::new(&train.inputs, dataset)?;
+        // Ranks fetch the parts of a batch that are theirs, when they come to them.
+        let ahead = match dataset.is_slow() && session.ranks.is_none() {
+            true => Some(Prefetch::start(
+                dataset.clone(),
+                &binding.columns(&train.inputs),
+                batches.clone(),
+                steps.saturating_sub(done),
+            )?),
+            false => None,
+        };
         Ok(Run {
-            binding: Binding::new(&train.inputs, dataset)?,
+            binding,
+            ahead,
             batches,
             steps,
             done,
@@ -282,13 +296,26 @@ impl Run {
         dataset: &Dataset,
     ) -> Result<(StepEvent, bool), TrainError> {
         let start = Instant::now();
-        let batch = self.batches.next_batch();
-        let (examples, epoch, ends_epoch) =
-            (batch.examples.len(), batch.position.epoch + 1, batch.ends_epoch);
-        let (binding, all) = (&self.binding, batch.examples);
-        let result = session.step_on(examples, &mut |inputs, workspace, own| {
-            binding.fill(inputs, workspace, dataset, &all[own])
-        })?;
+        let epoch = self.batches.position().epoch + 1;
+        let (result, examples, ends_epoch) = match &mut self.ahead {
+            Some(ahead) => {
+                let (examples, ends_epoch) = self.batches.skip();
+                let result = ahead.next(|slot| {
+                    session.step_on(examples, &mut |inputs, workspace, _| {
+                        Binding::copy(inputs, workspace, slot)
+                    })
+                })?;
+                (result, examples, ends_epoch)
+            }
+            None => {
+                let batch = self.batches.next_batch();
+                let (binding, all) = (&self.binding, batch.examples);
+                let result = session.step_on(all.len(), &mut |inputs, workspace, own| {
+                    binding.fill(inputs, workspace, dataset, &all[own])
+                })?;
+                (result, all.len(), batch.ends_epoch)
+            }
+        };
         let shown = session.result_batch(examples);
         let train = session.train.as_ref().expect("`Run::new` has found the program");
         for sums in [&mut self.epoch_sums, &mut self.log_sums] {

@@ -1,40 +1,15 @@
 //! Folders of IDX files, sound and broken.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 
 use dlc_data::{Splits, mnist};
 
-/// A folder of its own that goes with the test.
-struct Folder(PathBuf);
+use crate::folder::{Folder, gzip};
 
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("dlc-mnist-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).expect("the temporary folder is writable");
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.0.join(name), bytes).expect("the folder is writable");
-    }
-
-    /// The message of loading it, with the folder's own path left out.
-    fn error(&self) -> String {
-        let error = mnist(&self.0).expect_err("the folder is broken");
-        error.to_string().replace(&*self.0.to_string_lossy(), "DIR")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder that stays behind in the temporary place harms nobody.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The message of loading a folder, with its own path left out.
+fn error_of(folder: &Folder) -> String {
+    let error = mnist(folder.path()).expect_err("the folder is broken");
+    error.to_string().replace(&*folder.path().to_string_lossy(), "DIR")
 }
 
 fn idx(magic: u32, extents: &[u32], data: &[u8]) -> Vec<u8> {
@@ -42,12 +17,6 @@ fn idx(magic: u32, extents: &[u32], data: &[u8]) -> Vec<u8> {
     bytes.extend(extents.iter().flat_map(|extent| extent.to_be_bytes()));
     bytes.extend_from_slice(data);
     bytes
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).expect("memory is writable");
-    encoder.finish().expect("memory is writable")
 }
 
 const IMAGES: u32 = 0x803;
@@ -82,7 +51,7 @@ fn plain_compressed_and_dotted_files_are_the_same_data() {
             let encode = |bytes: Vec<u8>| if compressed { gzip(&bytes) } else { bytes };
             folder.write(&format!("train-images{separator}idx3-ubyte{suffix}"), &encode(images()));
             folder.write(&format!("train-labels{separator}idx1-ubyte{suffix}"), &encode(labels()));
-            let splits = mnist(&folder.0).expect("a sound folder");
+            let splits = mnist(folder.path()).expect("a sound folder");
             check_training(&splits);
             assert!(splits.test.is_none());
             let label = splits.train.column("label").expect("a column");
@@ -98,7 +67,7 @@ fn a_test_set_is_read_when_it_is_there_and_may_know_more_classes() {
     folder.write("train-labels-idx1-ubyte.gz", &gzip(&labels()));
     folder.write("t10k-images-idx3-ubyte", &idx(IMAGES, &[1, 2, 2], &[255, 0, 0, 51]));
     folder.write("t10k-labels-idx1-ubyte", &idx(LABELS, &[1], &[6]));
-    let splits = mnist(&folder.0).expect("a sound folder");
+    let splits = mnist(folder.path()).expect("a sound folder");
     check_training(&splits);
     let test = splits.test.expect("there is a test set");
     let mut pixels = [0.0_f32; 4];
@@ -157,7 +126,7 @@ fn every_kind_of_damage_is_named_with_its_place() {
         let folder = Folder::new();
         folder.write("train-images-idx3-ubyte", bytes);
         folder.write("train-labels-idx1-ubyte", &labels());
-        assert_eq!(folder.error(), format!("`DIR/train-images-idx3-ubyte`, {expected}"));
+        assert_eq!(error_of(&folder), format!("`DIR/train-images-idx3-ubyte`, {expected}"));
     }
     let label_cases: Vec<(Vec<u8>, &str)> = vec![
         (labels()[..7].to_vec(), "byte 7: the header takes 8 bytes, but the file ends here"),
@@ -172,7 +141,7 @@ fn every_kind_of_damage_is_named_with_its_place() {
         let folder = Folder::new();
         folder.write("train-images-idx3-ubyte", &images());
         folder.write("train-labels-idx1-ubyte", bytes);
-        assert_eq!(folder.error(), format!("`DIR/train-labels-idx1-ubyte`, {expected}"));
+        assert_eq!(error_of(&folder), format!("`DIR/train-labels-idx1-ubyte`, {expected}"));
     }
 }
 
@@ -242,7 +211,7 @@ fn damaged_compressed_files_are_named_with_their_place() {
         let folder = Folder::new();
         folder.write("train-images-idx3-ubyte.gz", bytes);
         folder.write("train-labels-idx1-ubyte.gz", &gzip(&labels()));
-        assert_eq!(folder.error(), format!("`DIR/train-images-idx3-ubyte.gz`{expected}"));
+        assert_eq!(error_of(&folder), format!("`DIR/train-images-idx3-ubyte.gz`{expected}"));
     }
 }
 
@@ -264,7 +233,7 @@ fn every_cut_and_every_flipped_bit_is_an_error_or_sound_data() {
     let mut sound = 0;
     for bytes in &variants {
         folder.write("train-images-idx3-ubyte", bytes);
-        if let Ok(splits) = mnist(&folder.0) {
+        if let Ok(splits) = mnist(folder.path()) {
             sound += 1;
             assert_eq!(splits.train.n_examples(), 3);
         }
@@ -279,17 +248,17 @@ fn files_that_do_not_fit_together_are_named() {
     let folder = Folder::new();
     let text = |error: &str| error.to_owned();
     assert_eq!(
-        folder.error(),
+        error_of(&folder),
         text("`DIR` has no `train-images-idx3-ubyte`, neither plain nor with `.gz`")
     );
     folder.write("train-images-idx3-ubyte", &images());
     assert_eq!(
-        folder.error(),
+        error_of(&folder),
         text("`DIR` has no `train-labels-idx1-ubyte`, neither plain nor with `.gz`")
     );
     folder.write("train-labels-idx1-ubyte.gz", &gzip(&idx(LABELS, &[2], &[0, 1])));
     assert_eq!(
-        folder.error(),
+        error_of(&folder),
         text(
             "`DIR/train-images-idx3-ubyte` holds 3 images, but `DIR/train-labels-idx1-ubyte.gz` holds 2 labels"
         )
@@ -297,12 +266,12 @@ fn files_that_do_not_fit_together_are_named() {
     folder.write("train-labels-idx1-ubyte.gz", &gzip(&labels()));
     folder.write("t10k-labels-idx1-ubyte", &labels());
     assert_eq!(
-        folder.error(),
+        error_of(&folder),
         text("`DIR` has no `t10k-images-idx3-ubyte`, neither plain nor with `.gz`")
     );
     folder.write("t10k-images-idx3-ubyte", &idx(IMAGES, &[3, 1, 5], &[0; 15]));
     assert_eq!(
-        folder.error(),
+        error_of(&folder),
         text(
             "the images of `DIR/train-images-idx3-ubyte` are 2x2, those of `DIR/t10k-images-idx3-ubyte` are 1x5"
         )

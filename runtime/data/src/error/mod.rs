@@ -1,10 +1,19 @@
 //! What can be wrong with data.
 
-use std::path::PathBuf;
+mod files;
+mod spec;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dlc_abi::ElemType;
 
-use crate::spec::KNOWN_FORMS;
+pub(crate) use files::stored_name;
+pub use files::{
+    CifarProblem, FileProblem, ImageProblem, NpyProblem, Place, TableProblem, TextProblem,
+    ZipProblem,
+};
+pub use spec::SpecError;
 
 /// Why data could not be loaded or used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +59,119 @@ pub enum DataError {
         offset: u64,
         /// What is wrong there.
         problem: IdxProblem,
+    },
+    /// A file contradicts its format.
+    #[error("`{}`{place}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: Place,
+        /// What is wrong there.
+        problem: FileProblem,
+    },
+    /// No file has a name of that form.
+    #[error("`{}` matches no file; `*` stands for any part of a name", pattern.display())]
+    NoMatch {
+        /// The form.
+        pattern: PathBuf,
+    },
+    /// Two files that shall follow one another hold arrays of different types or shapes.
+    #[error(
+        "column `{column}` is {found} in `{}`, but {expected} in `{}`; files of one data set must agree",
+        path.display(), first.display()
+    )]
+    Shards {
+        /// The column.
+        column: String,
+        /// The file that came first.
+        first: PathBuf,
+        /// Type and shape of an example there.
+        expected: String,
+        /// The file that differs.
+        path: PathBuf,
+        /// Type and shape of an example there, or that there is none.
+        found: String,
+    },
+    /// A column's examples do not lie within the bytes of their file.
+    #[error(
+        "column `{column}`: {examples} examples of shape {shape:?} do not lie within the {bytes} bytes of {}",
+        path.as_deref().map_or("memory".to_owned(), |path| format!("`{}`", path.display()))
+    )]
+    Shard {
+        /// The column.
+        column: String,
+        /// The file, if there is one.
+        path: Option<PathBuf>,
+        /// Its bytes.
+        bytes: usize,
+        /// Examples that it shall hold.
+        examples: usize,
+        /// Shape of an example.
+        shape: Vec<usize>,
+    },
+    /// There are arrays of a training part, and one that is of no part.
+    #[error(
+        "`{}`: array `{array}` belongs to no part; beside arrays named `.._train` all others are named `.._train` or `.._test`",
+        path.display()
+    )]
+    NoPart {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        array: String,
+    },
+    /// No thread can be had to read ahead.
+    #[error("no thread could be started to read data ahead")]
+    Thread {
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A folder has no image.
+    #[error("`{}` holds no image (`.png`, `.jpg`, `.jpeg`) and no folders of images", directory.display())]
+    NoImages {
+        /// The folder.
+        directory: PathBuf,
+    },
+    /// A test part has a class that the training part has not.
+    #[error("`{}` is no class to learn from; the classes are {}", directory.display(), list(classes))]
+    OtherClass {
+        /// The folder.
+        directory: PathBuf,
+        /// The classes there are.
+        classes: Vec<String>,
+    },
+    /// Texts are shorter than a window.
+    #[error(
+        "data `{dataset}` have no window of {window} tokens and one more: the longest text has {longest}; pass a smaller `window`"
+    )]
+    ShortText {
+        /// The data set.
+        dataset: String,
+        /// Tokens of a window.
+        window: usize,
+        /// Tokens of the longest text.
+        longest: usize,
+    },
+    /// The test part is named twice.
+    #[error("data `{dataset}` have a test part already; leave out `{option}`")]
+    TwoTests {
+        /// The data set.
+        dataset: String,
+        /// The option that asks for another one.
+        option: &'static str,
+    },
+    /// Too few examples to set some apart.
+    #[error(
+        "data `{dataset}` have {examples} examples, of which `split={fraction}` cannot set some apart and keep some"
+    )]
+    Split {
+        /// The data set.
+        dataset: String,
+        /// Examples.
+        examples: usize,
+        /// The part asked for.
+        fraction: f64,
     },
     /// A compressed file is damaged.
     #[error("`{}`: the gzip stream is damaged after {decoded} decompressed bytes", path.display())]
@@ -136,19 +258,39 @@ pub enum DataError {
     },
     /// A label is outside its classes.
     #[error(
-        "column `{column}` of data `{dataset}`, example {example}: label {value} is not in 0..{n_classes}"
+        "column `{column}` of data `{dataset}`, example {example}{}: label {value} is not in 0..{n_classes}",
+        in_file(place)
     )]
     Label {
         /// The data set.
         dataset: String,
         /// The column.
         column: String,
-        /// The example.
+        /// The example, as it lies in its files.
         example: usize,
+        /// Its file and the byte where it begins, where it lies in one.
+        place: Option<(Arc<Path>, u64)>,
         /// The label found.
         value: i64,
         /// The number of classes.
         n_classes: usize,
+    },
+    /// An integer does not fit into 32 bits.
+    #[error(
+        "column `{column}` of data `{dataset}`, example {example}{}: {value} does not fit into 32 bits, which integers of models have",
+        in_file(place)
+    )]
+    WideInteger {
+        /// The data set.
+        dataset: String,
+        /// The column.
+        column: String,
+        /// The example, as it lies in its files.
+        example: usize,
+        /// Its file and the byte where it begins, where it lies in one.
+        place: Option<(Arc<Path>, u64)>,
+        /// The integer.
+        value: i128,
     },
     /// No column has that name.
     #[error("data `{dataset}` has no column `{column}`; it has {}", list(columns))]
@@ -260,41 +402,6 @@ fn magic(number: u32) -> String {
     format!("the magic number {number:#010x}{meaning}")
 }
 
-/// Why a text does not name data.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SpecError {
-    /// It is empty.
-    #[error("no data are named; known forms are {}", list(KNOWN_FORMS))]
-    Empty,
-    /// Its form is not known.
-    #[error(
-        "unknown data `{given}`; known forms are {}{}", list(KNOWN_FORMS),
-        nearest.as_ref().map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"))
-    )]
-    Unknown {
-        /// The whole text.
-        given: String,
-        /// What it was probably meant to be.
-        nearest: Option<String>,
-    },
-    /// The form needs something after a colon.
-    #[error("`{name}` needs a folder: write `{form}`")]
-    NeedsArgument {
-        /// The name before the colon.
-        name: &'static str,
-        /// The whole form.
-        form: &'static str,
-    },
-    /// The form takes nothing after its name.
-    #[error("`{name}` takes nothing after its name, but `:{argument}` was given")]
-    TakesNoArgument {
-        /// The name before the colon.
-        name: &'static str,
-        /// What came after it.
-        argument: String,
-    },
-}
-
 /// Why batches cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
@@ -317,7 +424,17 @@ pub enum BatchError {
     },
 }
 
+/// A place in a file, in parentheses.
+fn in_file(place: &Option<(Arc<Path>, u64)>) -> String {
+    place
+        .as_ref()
+        .map_or(String::new(), |(path, byte)| format!(" (`{}`, byte {byte})", path.display()))
+}
+
 /// Names in quotes, separated by commas.
-fn list<T: AsRef<str>>(names: &[T]) -> String {
+pub(crate) fn list<T: AsRef<str>>(names: &[T]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
