@@ -1,5 +1,8 @@
 //! The command line as users meet it: what it prints, writes, and ends with.
 
+#[path = "commands/data.rs"]
+mod data;
+
 use ndarray::{Array2, Array4};
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 use serde_json::Value;

@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod compile;
+mod data;
 mod doctor;
 mod dump;
 mod eval;
@@ -20,6 +21,7 @@ mod options;
 mod output;
 mod peak;
 mod ranks;
+mod sheet;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ enum Command {
     Predict(predict::Args),
     Dump(dump::Args),
     Bench(bench::Args),
+    Data(data::Args),
     Doctor(doctor::Args),
     Explain(explain::Args),
 }
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Data(args) => data::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Explain(args) => explain::run(args),
     };

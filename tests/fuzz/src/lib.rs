@@ -1,6 +1,9 @@
 //! What a text is put through: a law that does not hold is a panic, which the fuzzer reports with the text.
 #![forbid(unsafe_code)]
 
+mod data;
+
+pub use data::data;
 use dlc_frontend::{ElaborateOptions, ModelProgram};
 use dlc_grammar::{
     Diagnostic, Sources, ast, format, parse, render_concise, render_json, render_terminal,
