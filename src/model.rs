@@ -8,7 +8,9 @@ use dlc_driver::model::{
 };
 use dlc_driver::ranks::{RankOf, Spread};
 use dlc_exec::{Program, available_threads};
-use dlc_train::{LeafPlan, Pipeline, Programs, RankPlan, Session, ShardBlock, TrainError};
+use dlc_train::{
+    CutBetween, LeafCut, LeafPlan, Pipeline, Programs, RankPlan, Session, ShardBlock, TrainError,
+};
 use std::path::Path;
 
 use crate::error::Error;
@@ -170,8 +172,15 @@ impl Model {
         let params = program.params.iter().map(|param| &param.name);
         let states = program.states.iter().map(|state| &state.name);
         let leaf = |name: &String| {
-            let extents = |shape: &[i64]| shape.iter().map(|&extent| extent as usize).collect();
-            let cut = spread.leaf(name).map(|leaf| (extents(&leaf.shape), leaf.cut));
+            let cut_of = |shape: &[i64], between: CutBetween| {
+                let shape = shape.iter().map(|&extent| extent as usize).collect();
+                LeafCut { shape, between }
+            };
+            let slice = spread.leaf(name);
+            let slice = slice.map(|leaf| cut_of(&leaf.shape, CutBetween::Slices(leaf.cut)));
+            let replicas = CutBetween::Replicas(rank.grid.replicas);
+            let piece = || spread.cut_update(name).map(|leaf| cut_of(&leaf.shape, replicas));
+            let cut = slice.or_else(piece);
             LeafPlan { name: name.clone(), stage: spread.stage_of(name), cut }
         };
         let leaves = params.chain(states).map(leaf).collect();

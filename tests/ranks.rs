@@ -55,13 +55,39 @@ train net(label: i32[batch]) {
 }
 ";
 
-/// What is left of a run: the report, and every parameter and state.
+/// What is left of a run: the report, every parameter and state, and on rank 0 the checkpoint.
 #[derive(Debug, PartialEq)]
 struct Left {
     report: FitReport,
     memory: Vec<(String, Vec<u8>)>,
+    checkpoint: Option<Vec<u8>>,
     messages: u64,
     bytes: u64,
+}
+
+impl Left {
+    /// Compares what one of several replicas has with what one process has.
+    fn has_the_bits_of(&self, expected: &Left, rank: usize, ranks: usize, place: &str) {
+        assert_eq!(self.memory.len(), expected.memory.len(), "{place}");
+        for ((name, found), (whole_name, whole)) in self.memory.iter().zip(&expected.memory) {
+            let Some(cut) = name.strip_suffix("@slice") else {
+                assert_eq!(name, whole_name, "{place}");
+                assert!(found == whole, "`{name}` differs on {place}");
+                continue;
+            };
+            assert_eq!(cut, whole_name, "{place}");
+            assert!(cut.contains('/'), "`{cut}` is a weight and stays whole");
+            let piece = (whole.len() / 4).div_ceil(ranks) * 4;
+            assert_eq!(found.len(), piece, "{place}");
+            let own =
+                &whole[(rank * piece).min(whole.len())..((rank + 1) * piece).min(whole.len())];
+            assert!(&found[..own.len()] == own, "the piece of `{cut}` differs on {place}");
+        }
+        assert_eq!(self.report, expected.report, "{place}");
+        if rank == 0 {
+            assert!(self.checkpoint == expected.checkpoint, "the checkpoint differs on {place}");
+        }
+    }
 }
 
 /// Some digits: batches of 13 leave a ragged one, and shards of 1 to 4 examples.
@@ -86,6 +112,15 @@ fn config() -> FitConfig {
 
 fn fit(mut net: Net) -> Left {
     let report = net.fit(&splits(), &config(), &mut |_, _| Control::Continue).expect("it trains");
+    let checkpoint = (net.session().rank() == 0).then(|| {
+        let thread = std::thread::current().id();
+        let name = format!("dlc-ranks-{}-{thread:?}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        net.save_checkpoint(&file, &report.run).expect("it is saved");
+        let bytes = std::fs::read(&file).expect("it was written");
+        std::fs::remove_file(&file).expect("it is there");
+        bytes
+    });
     let memory = net.session().memory();
     let entries = memory.layout().entries().iter().enumerate();
     let bytes = |at: usize| memory.entry_bytes(at).expect("it is an entry").to_vec();
@@ -93,6 +128,7 @@ fn fit(mut net: Net) -> Left {
     Left {
         report,
         memory: entries.map(|(at, entry)| (entry.name.clone(), bytes(at))).collect(),
+        checkpoint,
         messages: traffic.messages,
         bytes: traffic.bytes,
     }
@@ -154,11 +190,7 @@ fn every_rank_count_gives_the_same_bits(text: &str) {
     for (ranks, n_threads) in [(1, 2), (2, 1), (3, 1), (4, 2), (2, 3)] {
         for (rank, found) in together(text, ranks, n_threads).into_iter().enumerate() {
             let place = format!("rank {rank} of {ranks} with {n_threads} threads");
-            for (found, expected) in found.memory.iter().zip(&expected.memory) {
-                assert_eq!(found.0, expected.0);
-                assert!(found.1 == expected.1, "`{}` differs on {place}", found.0);
-            }
-            assert_eq!(found.report, expected.report, "{place}");
+            found.has_the_bits_of(&expected, rank, ranks, &place);
             assert_eq!(found.messages > 0, ranks > 1, "{place}");
         }
     }
@@ -187,10 +219,58 @@ fn messages_and_bytes_are_those_of_a_ring() {
         // Three others; sums that go whole: two biases, the loss and a total. The pieces of two weights go there and back.
         let elements = (33 + 10 + 1 + 1) + 2 * (64 * 33_u64).div_ceil(4) + 2 * 330_u64.div_ceil(4);
         let formula = (3 * 2, 3 * 4 * elements);
+        // Of a first weight of 2112 numbers and a second of 330 a rank keeps a quarter of two moments.
+        let kept =
+            4 * (3 * (64 * 33 + 330 + 33 + 10) - 2 * (64 * 33 + 330) + 2 * (64 * 33 / 4 + 83));
+        assert_eq!(summaries[rank].bytes_kept, kept);
         let summary = &summaries[rank];
         assert_eq!((summary.messages, summary.bytes), formula, "rank {rank}");
-        // Each message has one byte more, which says whether to stop.
-        assert_eq!((found.messages, found.bytes), (10 * formula.0, 10 * (formula.1 + formula.0)));
+        // Each message has one byte more, which says whether to stop. After each of three epochs, of which the last is a part, and at the
+        // end all but rank 0 send their pieces of two moments of two weights.
+        let pieces: Vec<u64> = [64 * 33_u64, 330]
+            .into_iter()
+            .map(|n| n.div_ceil(4).min(n - rank as u64 * n.div_ceil(4)))
+            .collect();
+        let gathers = if rank == 0 { 0 } else { 4 };
+        let expected = (
+            10 * formula.0 + gathers * 4,
+            10 * (formula.1 + formula.0) + gathers * 2 * 4 * pieces.iter().sum::<u64>(),
+        );
+        assert_eq!((found.messages, found.bytes), expected, "rank {rank}");
+    }
+}
+
+/// Updates that are element-wise and others, with the states that replicas keep in pieces.
+const OPTIMIZERS: [(&str, &[&str]); 7] = [
+    ("sgd(lr = 0.1)", &[]),
+    ("l2(1e-4) |> clip_by_value(1e-2) |> amsgrad(lr = 3e-3)", &["m", "v", "most"]),
+    ("rmsprop(lr = 3e-3, momentum = 0.9, centered = true)", &["v", "g", "d"]),
+    // The norm of what these make of the moments needs all of it; then so does the new weight, and no more is sent.
+    ("lamb(lr = 3e-3)", &["m", "v"]),
+    ("muon(lr = 3e-3) on \"*.w\"\n    optimizer = sgd(lr = 0.1)", &["v"]),
+    // The norm of the gradient needs all of it, and new weights would have to be sent as well.
+    ("clip_by_global_norm(1.0) |> adam(lr = 3e-3)", &[]),
+    ("adafactor(lr = 3e-3)", &[]),
+];
+
+#[test]
+fn updates_in_pieces_and_others_give_the_same_bits() {
+    for (optimizer, cut) in OPTIMIZERS {
+        let text = DENSE.replace("adam(lr = 3e-3)", optimizer);
+        let expected = alone(&text);
+        for (rank, found) in together(&text, 3, 1).into_iter().enumerate() {
+            found.has_the_bits_of(&expected, rank, 3, &format!("rank {rank}, {optimizer}"));
+            let sliced =
+                |(name, _): &(String, Vec<u8>)| name.strip_suffix("@slice").map(str::to_owned);
+            let mut sliced: Vec<String> = found.memory.iter().filter_map(sliced).collect();
+            sliced.sort_unstable();
+            let mut wanted: Vec<String> = cut
+                .iter()
+                .flat_map(|state| ["dense_1.w", "dense_2.w"].map(|w| format!("{w}/{state}")))
+                .collect();
+            wanted.sort_unstable();
+            assert_eq!(sliced, wanted, "{optimizer}");
+        }
     }
 }
 
@@ -210,6 +290,7 @@ fn every_spread_gives_the_same_bits(text: &str, spreads: &[&str]) {
             let found = &found.expect("rank 0 has all parameters and states").1;
             assert!(found == expected, "`{name}` differs with {parallel}");
         }
+        assert!(found[0].checkpoint == expected.checkpoint, "the checkpoint differs, {parallel}");
     }
 }
 
@@ -337,7 +418,8 @@ fn layers_after_one_another_are_cut_in_pairs() {
         Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"))
     };
     let cuts = |model: &Model| -> Vec<(String, usize, i64)> {
-        let spread = Spread::of(model.elaborated(), 128).expect("it can be cut");
+        let grid = model.elaborated().program.settings.grid();
+        let spread = Spread::of(model.elaborated(), 128, grid).expect("it can be cut");
         let leaves = spread.tensors.expect("it is cut").leaves;
         let weights = leaves.into_iter().filter(|leaf| leaf.name.ends_with(".w"));
         weights.map(|leaf| (leaf.name, leaf.cut.axis, leaf.cut.block)).collect()
@@ -361,12 +443,11 @@ fn what_the_summary_says_of_a_pipeline_is_what_it_sends() {
     );
     assert_eq!(summaries.iter().map(|rank| rank.live).collect::<Vec<_>>(), [2, 1, 2, 1]);
     for (rank, found) in steps_only(&model, 4).into_iter().enumerate() {
-        // Whether to stop is asked once a step; a stage's parameters go to rank 0 once, here after each epoch and at the end.
-        assert!(found.messages >= 10 * (summaries[rank].messages + 3), "rank {rank}: {found:?}");
-        assert!(
-            found.messages <= 10 * (summaries[rank].messages + 3) + 5,
-            "rank {rank}: {found:?}"
-        );
+        // Whether to stop is asked once a step. After each of three epochs and at the end the second stage gives rank 0 its four parameters,
+        // the moments of three of them and pieces of those of the other; its replica, and that of the first stage, pieces alone.
+        let gathered = 4 * [0, 4 + 6 + 2, 2, 2][rank];
+        let expected = 10 * (summaries[rank].messages + 3) + gathered;
+        assert_eq!(found.messages, expected, "rank {rank}: {found:?}");
     }
 }
 

@@ -2,7 +2,9 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use dlc_abi::{Manifest, bubble};
-use dlc_driver::ranks::{RankSummary, Spread, TensorLeaf, TensorMap, rank_summaries};
+use dlc_driver::ranks::{
+    RankSummary, Spread, TensorLeaf, TensorMap, UpdateMap, piece_of, rank_summaries,
+};
 use dlc_frontend::{LayerSummary, ModelProgram};
 use dlc_train::Shape;
 use serde_json::{Value, json};
@@ -59,6 +61,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
             "bytes_step": memory,
             "ranks": ranks.iter().flat_map(|found| &found.ranks).map(rank_json).collect::<Vec<_>>(),
             "slices": ranks.iter().flat_map(|found| slices_json(&found.spread)).collect::<Vec<_>>(),
+            "pieces": ranks.iter().flat_map(|found| pieces_json(&found.spread)).collect::<Vec<_>>(),
         });
         output::line(value)?;
         return Ok(Outcome::Done);
@@ -89,6 +92,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         if let Some(map) = &found.spread.tensors {
             output::line("")?;
             output::line(slice_table(program, map))?;
+        }
+        if let Some(map) = &found.spread.updates {
+            output::line("")?;
+            output::line(update_table(program, map))?;
         }
         if let Some(pipeline) = &program.settings.pipeline {
             let (stages, pieces) = (pipeline.stages(), pipeline.micro_batches);
@@ -125,6 +132,12 @@ fn slices_json(spread: &Spread) -> Vec<Value> {
     leaves.map(value).collect()
 }
 
+/// What replicas update in pieces, and which states each of them keeps a piece of.
+fn pieces_json(spread: &Spread) -> Vec<Value> {
+    let leaves = spread.updates.iter().flat_map(|map| &map.leaves);
+    leaves.map(|leaf| json!({"name": leaf.name, "kept_whole": !leaf.is_cut})).collect()
+}
+
 /// Where weights are cut.
 fn slice_table(program: &ModelProgram, map: &TensorMap) -> Table {
     let mut table = table(&["cut weight", "shape", "along axis", "in each slice"]);
@@ -142,6 +155,28 @@ fn slice_table(program: &ModelProgram, map: &TensorMap) -> Table {
             sizes.collect::<Vec<_>>().join(" + "),
         ]);
     }
+    table
+}
+
+/// What each replica updates of every weight, and what it keeps of the optimizer's state.
+fn update_table(program: &ModelProgram, map: &UpdateMap) -> Table {
+    let mut table =
+        table(&["weight", "numbers", "updated by each replica", "kept in pieces", "kept whole"]);
+    for param in program.params.iter().filter(|param| !param.frozen) {
+        let n: i64 = param.shape.iter().map(|dim| dim.at(1)).product();
+        let own = match map.leaf(&param.name) {
+            Some(_) => piece_of(n, map.replicas),
+            None => n,
+        };
+        let names = |cut: bool| {
+            let states = program.states.iter().map(|state| &state.name);
+            let own = states.filter(|name| map.cut_leaf(name).is_some() == cut);
+            let own = own.filter_map(|name| name.strip_prefix(&param.name)?.strip_prefix('/'));
+            own.collect::<Vec<_>>().join(", ")
+        };
+        table.add_row([param.name.clone(), grouped(n), grouped(own), names(true), names(false)]);
+    }
+    right(&mut table, &[1, 2]);
     table
 }
 

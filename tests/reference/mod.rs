@@ -6,6 +6,7 @@ use dlc_driver::model::ModelGraphs;
 use dlc_harness::reference::{self, floats, labels};
 use dlc_harness::rng::Rng;
 use dlc_ir::graph::{InputRole, Op};
+use dlc_train::Data;
 use std::path::Path;
 
 /// An entry of the table.
@@ -83,8 +84,9 @@ pub fn hash(model: &Model, session: &Session) -> String {
         for node in train.nodes.values() {
             let Op::Input { name, role } = &node.op else { continue };
             if *role == wanted {
-                let values = session.memory().read::<f32>(name);
-                kept.push((name, values.expect("the session has it").to_vec()));
+                let values = session.weight(name).expect("the session has it");
+                let Data::F32(values) = values.data else { panic!("the table is of f32") };
+                kept.push((name, values));
             }
         }
     }

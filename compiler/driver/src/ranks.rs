@@ -13,6 +13,8 @@ use dlc_passes::split_batch::{self, Block, Part};
 use dlc_passes::split_stages::{self, StageMap};
 use dlc_passes::split_tensors::{self, TensorLayer, TensorRequest};
 pub use dlc_passes::split_tensors::{TensorLeaf, TensorMap};
+use dlc_passes::split_updates;
+pub use dlc_passes::split_updates::{UpdateLeaf, UpdateMap, piece_of};
 
 /// One of the ranks of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,16 +62,29 @@ pub struct Spread {
     pub stages: Option<StageMap>,
     /// Into slices: which parameters and states, and along which axes.
     pub tensors: Option<TensorMap>,
+    /// Into replicas: which parameters they update in pieces, and of which states each keeps a piece alone. Replicas whose tensors are cut
+    /// into slices update all of their slices.
+    pub updates: Option<UpdateMap>,
 }
 
 impl Spread {
-    /// As the text says, for batches of `batch` examples.
+    /// As the text says, for batches of `batch` examples, on a grid of ranks.
     ///
     /// # Errors
-    /// When a layer cannot be cut into so many slices.
-    pub fn of(elaborated: &Elaborated, batch: i64) -> Result<Self, Failure> {
+    /// When a layer cannot be cut into so many slices, or a batch into so many parts.
+    pub fn of(elaborated: &Elaborated, batch: i64, grid: Grid) -> Result<Self, Failure> {
         let program = &elaborated.program;
-        let mut spread = Spread { stages: stage_map(program), tensors: None };
+        let mut spread = Spread { stages: stage_map(program), tensors: None, updates: None };
+        if grid.slices == 1
+            && grid.replicas > 1
+            && let Some(joint) = joint_of(elaborated)?
+        {
+            let others = [&program.predict, &program.eval, &program.finish];
+            let read_elsewhere =
+                |name: &str| others.iter().any(|other| other.input(name).is_some());
+            let map = UpdateMap::choose(freeze(joint, false)?, grid.replicas, read_elsewhere);
+            spread.updates = Some(map.map_err(DriverError::from)?);
+        }
         if let Some(settings) = &program.settings.tensor
             && let Some(joint) = joint_of(elaborated)?
         {
@@ -88,6 +103,11 @@ impl Spread {
     /// The cut of a parameter or state into slices, and its extents.
     pub fn leaf(&self, name: &str) -> Option<&TensorLeaf> {
         self.tensors.as_ref()?.leaves.iter().find(|leaf| leaf.name == name)
+    }
+
+    /// The entry of a state of which each replica keeps a piece.
+    pub fn cut_update(&self, name: &str) -> Option<&UpdateLeaf> {
+        self.updates.as_ref()?.cut_leaf(name)
     }
 
     /// The stage that trains a parameter or state; `None` where all do.
@@ -123,7 +143,7 @@ pub fn cut(
     if let Some(map) = &spread.tensors {
         frozen = split_tensors::run(&frozen, map, place.slice, batch, &cx)?;
     }
-    let (graph, pieces) = match (&program.settings.pipeline, &spread.stages) {
+    let (mut graph, pieces) = match (&program.settings.pipeline, &spread.stages) {
         (Some(pipeline), Some(map)) => {
             let pieces = pipeline.micro_batches;
             let graph = split_batch::micro_batches(frozen, part, pieces, &cx)?;
@@ -131,12 +151,16 @@ pub fn cut(
         }
         _ => (split_batch::run(frozen, part, &cx)?, 1),
     };
+    if let Some(map) = &spread.updates {
+        graph = split_updates::run(&graph, map, place.replica, &cx)?;
+    }
     let block = rank.block(shards).expect("the pass has cut the shards");
     let piece = Block { count: block.count / pieces, ..block };
     Ok((graph, split_batch::largest_part(batch, shards, piece)))
 }
 
-/// The graph of first values as a rank needs it: rank 0, which saves what all have trained, has all of them, the others what they train.
+/// The graph of first values as a rank needs it: where several ranks have a model together, rank 0, which saves what all have trained, has
+/// all of them; otherwise a rank has what it trains.
 ///
 /// # Errors
 /// When there is no such slice.
@@ -146,17 +170,20 @@ pub fn first_values(
     spread: &Spread,
     batch: i64,
 ) -> Result<Graph, DriverError> {
-    if rank.rank == 0 {
+    if rank.rank == 0 && rank.grid.ranks_of_model() > 1 {
         return Ok(frozen);
     }
     let place = rank.place();
     if let Some(map) = &spread.tensors {
         frozen = split_tensors::run(&frozen, map, place.slice, batch, &PassCx::default())?;
     }
-    Ok(match &spread.stages {
-        Some(map) => split_stages::first_values(frozen, map, place.stage),
-        None => frozen,
-    })
+    if let Some(map) = &spread.stages {
+        frozen = split_stages::first_values(frozen, map, place.stage);
+    }
+    if let Some(map) = &spread.updates {
+        frozen = split_updates::run(&frozen, map, place.replica, &PassCx::default())?;
+    }
+    Ok(frozen)
 }
 
 /// What one of several ranks has and does.
@@ -203,7 +230,8 @@ pub fn rank_summaries(
 ) -> Result<RankSummaries, Failure> {
     let batch = batch_of(elaborated, batch)?;
     let program = &elaborated.program;
-    let spread = Spread::of(elaborated, batch)?;
+    let grid = RankOf::of(program, ranks, 0)?.grid;
+    let spread = Spread::of(elaborated, batch, grid)?;
     let Some(joint) = joint_of(elaborated)? else {
         return Ok(RankSummaries { spread, ranks: Vec::new() });
     };
@@ -233,6 +261,9 @@ fn summary_of(
     let is_own = |name: &str| spread.stage_of(name).is_none_or(|stage| stage == place.stage);
     let elements = |name: &str, shape: &[dlc_abi::Dim]| {
         let whole = shape.iter().map(|dim| dim.at(1)).product::<i64>();
+        if spread.cut_update(name).is_some() {
+            return piece_of(whole, rank.grid.replicas);
+        }
         spread.leaf(name).map_or(whole, |TensorLeaf { shape, cut, .. }| {
             let range = cut.range(shape[cut.axis], place.slice);
             whole / shape[cut.axis] * (range.end - range.start)

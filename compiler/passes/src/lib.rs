@@ -22,4 +22,5 @@ pub mod shard_sums;
 pub mod split_batch;
 pub mod split_stages;
 pub mod split_tensors;
+pub mod split_updates;
 pub mod vectorize;

@@ -3,9 +3,9 @@
 //! The file is a safetensors file of all parameters and states, optimizer state included, whose metadata hold a
 //! [`Header`] as JSON. A checksum over names and contents finds torn files that still look whole.
 
-use dlc_abi::{BufferRole, NUMERICS_VERSION, NumericsClass};
+use dlc_abi::{BufferRole, NUMERICS_VERSION, NumericsClass, name_of_sliced};
 use dlc_data::Position;
-use dlc_exec::{FileMap, Memory};
+use dlc_exec::{Entry, FileMap};
 use flate2::Crc;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic::write_atomically;
 use crate::error::TrainError;
 use crate::session::Session;
-use crate::weights::{WeightsError, copy_tensors, is_slice, serialize};
+use crate::weights::{WeightsError, copy_tensors, serialize};
 
 /// Metadata key, which also tells checkpoints from plain weights.
 const KEY: &str = "dlc.checkpoint";
@@ -117,6 +117,18 @@ impl Session {
     pub fn save_checkpoint(&self, path: &Path, run: &RunState) -> Result<(), TrainError> {
         let train = self.programs().train.as_ref().ok_or_else(|| self.no_program("be trained"))?;
         let manifest = train.manifest();
+        let is_here = |name: &str| self.whole_entries().any(|whole| whole.name == name);
+        let mut sliced = self.memory().layout().entries().iter();
+        let lacks =
+            sliced.find_map(|entry| name_of_sliced(&entry.name).filter(|name| !is_here(name)));
+        if let Some(name) = lacks {
+            return Err(TrainError::Contract {
+                program: self.model().to_owned(),
+                problem: format!(
+                    "`{name}` lies in pieces on several ranks until an epoch or a run ends; only rank 0 has it then"
+                ),
+            });
+        }
         let header = Header {
             format: FORMAT,
             model: self.model().to_owned(),
@@ -127,12 +139,12 @@ impl Session {
             seed: self.seed(),
             step: self.step(),
             steps_planned: self.steps_planned(),
-            crc32: checksum(self.memory()),
+            crc32: checksum(self.whole_entries().map(|w| (w.name, w.entry.role, w.bytes))),
             run: *run,
         };
         let header =
             serde_json::to_string(&header).expect("the header is made of names and numbers");
-        let bytes = serialize(self.memory(), |entry| !is_slice(entry), Some((KEY, header)));
+        let bytes = serialize(self.whole_entries(), Some((KEY, header)));
         write_atomically(path, &bytes)
             .map_err(|source| CheckpointError::Write { path: path.to_owned(), source }.into())
     }
@@ -150,7 +162,6 @@ impl Session {
         self.check_origin(path, &header)?;
         let tensors = SafeTensors::deserialize(&map).map_err(|error| torn(error.to_string()))?;
         let model = self.model().to_owned();
-        let whole = self.is_whole();
         let ranks = self.ranks.as_ref();
         copy_tensors(&mut self.memory, ranks, &model, &tensors, |_| true).map_err(|source| {
             match source {
@@ -159,8 +170,22 @@ impl Session {
             }
         })?;
         // Who has only some of the tensors leaves it to rank 0 to find the file torn.
-        if whole && checksum(self.memory()) != header.crc32 {
-            return Err(torn("its checksum does not match its contents".to_owned()).into());
+        if self.is_whole() {
+            let layout = self.memory().layout();
+            let whole = |entry: &'_ Entry| match name_of_sliced(&entry.name) {
+                Some(name) if layout.index(name).is_some() => None,
+                sliced => Some((sliced.unwrap_or(&entry.name).to_owned(), entry.role)),
+            };
+            let wholes: Vec<_> = layout.entries().iter().filter_map(whole).collect();
+            let tensor = |(name, role): &'_ (String, BufferRole)| {
+                let data = tensors.tensor(name).expect("it was copied").data();
+                (name.clone(), *role, data)
+            };
+            let found: Vec<_> = wholes.iter().map(tensor).collect();
+            let entries = found.iter().map(|(name, role, data)| (&name[..], *role, *data));
+            if checksum(entries) != header.crc32 {
+                return Err(torn("its checksum does not match its contents".to_owned()).into());
+            }
         }
         self.restore_clock(header.seed, header.step, header.steps_planned);
         Ok(header.run)
@@ -218,14 +243,13 @@ fn read_header(bytes: &[u8]) -> Result<Header, String> {
     Ok(header)
 }
 
-/// A checksum of all names and contents.
-fn checksum(memory: &Memory) -> u32 {
+/// A checksum of names, roles and contents.
+fn checksum<'a>(entries: impl Iterator<Item = (&'a str, BufferRole, &'a [u8])>) -> u32 {
     let mut crc = Crc::new();
-    let entries = memory.layout().entries().iter().enumerate();
-    for (index, entry) in entries.filter(|(_, entry)| !is_slice(entry)) {
-        crc.update(entry.name.as_bytes());
-        crc.update(&[u8::from(entry.role == BufferRole::Param)]);
-        crc.update(memory.entry_bytes(index).expect("the index comes from the layout"));
+    for (name, role, bytes) in entries {
+        crc.update(name.as_bytes());
+        crc.update(&[u8::from(role == BufferRole::Param)]);
+        crc.update(bytes);
     }
     crc.sum()
 }

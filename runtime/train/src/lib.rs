@@ -42,6 +42,6 @@ pub use metrics::{Metric, Report};
 pub use prepared::{InputDesc, RESERVED_INPUTS};
 pub use ranks::{Pipeline, RankPlan, ShardBlock};
 pub use session::{Programs, Session, StepResult};
-pub use slices::LeafPlan;
+pub use slices::{CutBetween, LeafCut, LeafPlan};
 pub use tensor::{Data, Shape, Tensor, TensorRef, Values};
 pub use weights::{WeightsError, is_weight};

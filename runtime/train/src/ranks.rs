@@ -2,12 +2,13 @@
 
 use dlc_abi::{Among, Grid, PipelineOrder, Place, name_of_sliced, slice_name};
 use dlc_comm::{Communicator, Counted, Messages, Traffic};
-use dlc_exec::{Memory, MemoryLayout};
+use dlc_exec::{Entry, Memory, MemoryLayout};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::TrainError;
-use crate::slices::{LeafPlan, Pieces};
+use crate::slices::{LeafCut, LeafPlan, Pieces};
 
 /// A block of the shards of each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct RankPlan {
     pub block: ShardBlock,
     /// How micro-batches go through the stages of the model, if it has some.
     pub pipeline: Option<Pipeline>,
-    /// All parameters and states, where several ranks share a model.
+    /// All parameters and states, where several ranks share a model or its update.
     pub leaves: Vec<LeafPlan>,
 }
 
@@ -68,6 +69,8 @@ pub(crate) struct Ranks {
     wish: bool,
     /// Whether some rank wanted it in the last exchange, which all ranks know alike.
     agreed: bool,
+    /// Rank 0: states of which its memory has a piece, as they were when all ranks gave theirs. Only as long as no step changes them.
+    aside: BTreeMap<String, Vec<u8>>,
 }
 
 impl Ranks {
@@ -86,7 +89,7 @@ impl Ranks {
         let place = plan.grid.place(rank);
         let mut comm = Counted::new(comm);
         comm.settle(threads);
-        Ok(Ranks { comm, plan, place, wish: false, agreed: false })
+        Ok(Ranks { comm, plan, place, wish: false, agreed: false, aside: BTreeMap::new() })
     }
 
     pub fn block(&self) -> ShardBlock {
@@ -189,84 +192,92 @@ impl Ranks {
         Ok(())
     }
 
-    /// The slice of a leaf that the rank at a place has, as its name tells.
+    /// Where what this rank has of a leaf lies in the whole, as its name tells, and the whole's extents.
     pub fn pieces_of(&self, sliced: &str, element: usize) -> Option<(&[usize], Pieces)> {
         let whole = name_of_sliced(sliced)?;
         let leaf = self.plan.leaves.iter().find(|leaf| leaf.name == whole)?;
-        let (shape, cut) = leaf.cut.as_ref()?;
-        Some((shape, Pieces::of(shape, *cut, self.place.slice, element)))
+        let cut = leaf.cut.as_ref()?;
+        Some((&cut.shape, cut.pieces(self.place, element)))
     }
 
     /// Fills the slices that this rank trains from the whole, where it has both.
     pub fn scatter(&self, memory: &mut Memory) {
         let layout = Arc::clone(memory.layout());
         for leaf in &self.plan.leaves {
-            let Some((shape, cut)) = &leaf.cut else { continue };
+            let Some(cut) = &leaf.cut else { continue };
             let found = layout.index(&leaf.name).zip(layout.index(&slice_name(&leaf.name)));
             let Some((whole, own)) = found else { continue };
-            let element = layout.entries()[whole].elem.size();
-            let pieces = Pieces::of(shape, *cut, self.place.slice, element);
+            let pieces = cut.pieces(self.place, layout.entries()[whole].elem.size());
             let mut slice = vec![0; pieces.len()];
             pieces.take(entry_bytes(memory, whole), &mut slice);
-            entry_bytes_mut(memory, own).copy_from_slice(&slice);
+            entry_bytes_mut(memory, own)[..slice.len()].copy_from_slice(&slice);
         }
     }
 
-    /// Brings the parameters and states that other ranks train to rank 0.
+    /// Brings the parameters and states that other ranks train to rank 0: into its memory, and what has no place there beside it.
     pub fn gather(&mut self, memory: &mut Memory) -> Result<(), TrainError> {
-        if !self.shares_model() || self.place.replica > 0 {
-            return Ok(());
-        }
         let layout = Arc::clone(memory.layout());
         let leaves = self.plan.leaves.clone();
         let grid = self.plan.grid;
-        let group: Vec<usize> = (0..grid.ranks_of_model() as usize).collect();
-        let given_at = |rank: usize| {
-            let place = grid.place(rank as u32);
-            leaves.iter().filter(move |leaf| gives(leaf, place))
-        };
-        let nothing = vec![Vec::new(); self.comm.ranks()];
-        let mut messages = Messages { given: nothing.clone(), taken: nothing };
-        if self.rank() == 0 {
-            for &rank in &group[1..] {
-                let sizes =
-                    given_at(rank).filter_map(|leaf| Some(part(leaf, grid, rank, &layout)?.1));
-                messages.taken[rank] = vec![0; sizes.sum()];
-            }
-        } else {
-            for leaf in given_at(self.rank()) {
-                let name =
-                    if leaf.cut.is_some() { slice_name(&leaf.name) } else { leaf.name.clone() };
-                if let Some(index) = layout.index(&name) {
-                    messages.given[0].extend_from_slice(entry_bytes(memory, index));
+        for leaf in &leaves {
+            for rank in 0..self.comm.ranks() {
+                let place = grid.place(rank as u32);
+                // What all have alike rank 0 has itself.
+                let is_there = rank == 0 && leaf.cut.is_none();
+                if is_there || !gives(leaf, place) {
+                    continue;
+                }
+                if self.rank() == rank {
+                    let own = own_bytes(leaf, place, memory, &layout)?;
+                    match rank {
+                        0 => self.put(leaf, place, memory, &own)?,
+                        _ => self.comm.send(0, own)?,
+                    }
+                } else if self.rank() == 0 {
+                    let bytes = element_of(leaf, &layout)? * n_elements(leaf, place, &layout)?;
+                    let own = self.comm.receive(rank, vec![0; bytes])?;
+                    self.put(leaf, place, memory, &own)?;
                 }
             }
         }
-        self.comm.begin(ALL, &group, messages)?;
-        let Messages { taken, .. } = self.comm.finish(ALL)?;
-        if self.rank() > 0 {
-            return Ok(());
-        }
-        for leaf in given_at(0).filter(|leaf| leaf.cut.is_some()) {
-            let own = layout.index(&slice_name(&leaf.name));
-            let Some((own, (whole, _, pieces))) = own.zip(part(leaf, grid, 0, &layout)) else {
-                continue;
-            };
-            let slice = entry_bytes(memory, own).to_vec();
-            put(memory, whole, pieces, &slice);
-        }
-        for &rank in &group[1..] {
-            let mut rest = &taken[rank][..];
-            for leaf in given_at(rank) {
-                let Some((whole, bytes, pieces)) = part(leaf, grid, rank, &layout) else {
-                    continue;
-                };
-                let (own, more) = rest.split_at(bytes);
-                put(memory, whole, pieces, own);
-                rest = more;
+        Ok(())
+    }
+
+    /// Puts what the rank at a place has of a leaf into the whole.
+    fn put(
+        &mut self,
+        leaf: &LeafPlan,
+        place: Place,
+        memory: &mut Memory,
+        own: &[u8],
+    ) -> Result<(), TrainError> {
+        let layout = Arc::clone(memory.layout());
+        let element = element_of(leaf, &layout)?;
+        let to = match (layout.index(&leaf.name), &leaf.cut) {
+            (Some(index), _) => entry_bytes_mut(memory, index),
+            (None, Some(cut)) => {
+                let bytes = cut.shape.iter().product::<usize>() * element;
+                self.aside.entry(leaf.name.clone()).or_insert_with(|| vec![0; bytes])
             }
+            (None, None) => return Err(unknown(leaf)),
+        };
+        match &leaf.cut {
+            Some(cut) => cut.pieces(place, element).put(to, own),
+            None => to.copy_from_slice(own),
         }
         Ok(())
+    }
+
+    /// The whole of a state of which this rank's memory has a piece, as it was when it was gathered, with its extents.
+    pub fn aside(&self, name: &str) -> Option<(&[usize], &[u8])> {
+        let bytes = self.aside.get(name)?;
+        let leaf = self.plan.leaves.iter().find(|leaf| leaf.name == name)?;
+        Some((&leaf.cut.as_ref()?.shape, bytes))
+    }
+
+    /// Forgets what was gathered aside: a step makes it stale.
+    pub fn forget(&mut self) {
+        self.aside.clear();
     }
 
     /// The ranks between which an exchange of this one takes place.
@@ -280,42 +291,49 @@ impl Ranks {
     }
 }
 
-/// Whether the rank at a place is the one that has trained a leaf, or its slice of one.
+/// Whether the rank at a place gives what it has of a leaf to rank 0: of ranks that have the same the first one does.
 fn gives(leaf: &LeafPlan, place: Place) -> bool {
-    let is_first = place.stage == 0 && place.slice == 0;
     let trains = leaf.stage.map_or(place.stage == 0, |stage| stage == place.stage);
-    match leaf.cut {
-        Some(_) => trains,
-        // What all have alike rank 0 has itself.
-        None => trains && place.slice == 0 && !is_first,
-    }
+    let among = leaf.cut.as_ref().map(LeafCut::among);
+    trains
+        && (place.replica == 0 || among == Some(Among::Replicas))
+        && (place.slice == 0 || among == Some(Among::Slices))
 }
 
-/// Where the whole of a leaf lies, the bytes that a rank has of it, and where these lie in the whole if they are a slice.
-fn part(
+/// What this rank, at a place, has of a leaf.
+fn own_bytes(
     leaf: &LeafPlan,
-    grid: Grid,
-    rank: usize,
+    place: Place,
+    memory: &Memory,
     layout: &MemoryLayout,
-) -> Option<(usize, usize, Option<Pieces>)> {
-    let index = layout.index(&leaf.name)?;
-    let entry = &layout.entries()[index];
-    let slice = grid.place(rank as u32).slice;
-    Some(match &leaf.cut {
-        Some((shape, cut)) => {
-            let pieces = Pieces::of(shape, *cut, slice, entry.elem.size());
-            (index, pieces.len(), Some(pieces))
-        }
-        None => (index, entry.n_elements() * entry.elem.size(), None),
-    })
+) -> Result<Vec<u8>, TrainError> {
+    let name = if leaf.cut.is_some() { slice_name(&leaf.name) } else { leaf.name.clone() };
+    let index = layout.index(&name).ok_or_else(|| unknown(leaf))?;
+    let bytes = element_of(leaf, layout)? * n_elements(leaf, place, layout)?;
+    Ok(entry_bytes(memory, index)[..bytes].to_vec())
 }
 
-fn put(memory: &mut Memory, whole: usize, pieces: Option<Pieces>, own: &[u8]) {
-    let to = entry_bytes_mut(memory, whole);
-    match pieces {
-        Some(pieces) => pieces.put(to, own),
-        None => to.copy_from_slice(own),
+/// Elements of what the rank at a place has of a leaf.
+fn n_elements(leaf: &LeafPlan, place: Place, layout: &MemoryLayout) -> Result<usize, TrainError> {
+    match &leaf.cut {
+        Some(cut) => Ok(cut.pieces(place, 1).len()),
+        None => Ok(entry_of(leaf, layout)?.n_elements()),
     }
+}
+
+/// Bytes of an element of a leaf.
+fn element_of(leaf: &LeafPlan, layout: &MemoryLayout) -> Result<usize, TrainError> {
+    Ok(entry_of(leaf, layout)?.elem.size())
+}
+
+/// The whole of a leaf in memory, or what this rank has of it.
+fn entry_of<'a>(leaf: &LeafPlan, layout: &'a MemoryLayout) -> Result<&'a Entry, TrainError> {
+    let index = layout.index(&leaf.name).or_else(|| layout.index(&slice_name(&leaf.name)));
+    Ok(&layout.entries()[index.ok_or_else(|| unknown(leaf))?])
+}
+
+fn unknown(leaf: &LeafPlan) -> TrainError {
+    dlc_exec::BufferError::Unknown { name: leaf.name.clone() }.into()
 }
 
 fn entry_bytes(memory: &Memory, index: usize) -> &[u8] {
@@ -325,9 +343,6 @@ fn entry_bytes(memory: &Memory, index: usize) -> &[u8] {
 fn entry_bytes_mut(memory: &mut Memory, index: usize) -> &mut [u8] {
     memory.entry_bytes_mut(index).expect("the index comes from the layout")
 }
-
-/// The number of exchanges that belong to no program.
-const ALL: usize = 0;
 
 #[cfg(test)]
 mod tests {

@@ -91,8 +91,8 @@ impl Session {
     /// A session that is one of several ranks: `programs.train` and `programs.eval` are those of its part of a batch and its stage of the
     /// model, as `plan` says. All ranks make the same calls in the same order, and each takes only its own examples of a batch.
     ///
-    /// A rank that shares a model has the parameters and states, or slices of them, that `programs.init` draws. Rank 0 has all of them, as
-    /// they were when a run or an epoch ended.
+    /// A rank has the parameters and states, or slices of them, that `programs.init` draws. Rank 0 can save all of them, as they were when a
+    /// run or an epoch ended.
     ///
     /// # Errors
     /// As [`Session::new`], and when the programs were made for another number of ranks.
@@ -273,6 +273,9 @@ impl Session {
             });
         }
         let train = self.train.as_mut().ok_or_else(|| no_program(&self.programs, "be trained"))?;
+        if let Some(ranks) = &mut self.ranks {
+            ranks.forget();
+        }
         let memory = Persistent::Exclusive(&mut self.memory);
         match &mut self.ranks {
             None => {

@@ -1,16 +1,57 @@
 //! Slices of parameters and states, and where they lie in the whole.
 
-use dlc_abi::AxisCut;
+use dlc_abi::{Among, AxisCut, Place};
 
-/// A parameter or state as ranks have it that share a model.
+/// A parameter or state as ranks have it that share a model, or its update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeafPlan {
     /// Its name.
     pub name: String,
     /// The stage that trains it; all stages where none is told.
     pub stage: Option<u32>,
-    /// Its extents, and where it is cut between slices; whole on all of them without.
-    pub cut: Option<(Vec<usize>, AxisCut)>,
+    /// Where it is cut; whole on all ranks that train it without.
+    pub cut: Option<LeafCut>,
+}
+
+/// Between which ranks a parameter or state is cut, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafCut {
+    /// Its extents.
+    pub shape: Vec<usize>,
+    /// Between whom.
+    pub between: CutBetween,
+}
+
+/// Who has a piece each of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutBetween {
+    /// The slices of a model, along an axis.
+    Slices(AxisCut),
+    /// The replicas of a model: all elements in their order, in so many equal pieces. The last ones may have elements beyond the end.
+    Replicas(u32),
+}
+
+impl LeafCut {
+    /// The bytes of what the rank at a place has.
+    pub(crate) fn pieces(&self, place: Place, element: usize) -> Pieces {
+        match self.between {
+            CutBetween::Slices(cut) => Pieces::of(&self.shape, cut, place.slice, element),
+            CutBetween::Replicas(replicas) => {
+                let elements: usize = self.shape.iter().product();
+                let block = elements.div_ceil(replicas as usize) as i64;
+                let cut = AxisCut { axis: 0, block };
+                Pieces::of(&[elements], cut, place.replica, element)
+            }
+        }
+    }
+
+    /// Between whom.
+    pub(crate) fn among(&self) -> Among {
+        match self.between {
+            CutBetween::Slices(_) => Among::Slices,
+            CutBetween::Replicas(_) => Among::Replicas,
+        }
+    }
 }
 
 /// The bytes of a slice within those of the whole: in each of some rows a piece.
@@ -51,16 +92,16 @@ impl Pieces {
         })
     }
 
-    /// Copies the slice out of the whole.
+    /// Copies the slice out of the whole. What `slice` has beyond it stays.
     pub fn take(self, whole: &[u8], slice: &mut [u8]) {
-        for (place, piece) in self.places().zip(slice.chunks_exact_mut(self.piece)) {
+        for (place, piece) in self.places().zip(slice.chunks_exact_mut(self.piece.max(1))) {
             piece.copy_from_slice(&whole[place]);
         }
     }
 
     /// Copies the slice into the whole.
     pub fn put(self, whole: &mut [u8], slice: &[u8]) {
-        for (place, piece) in self.places().zip(slice.chunks_exact(self.piece)) {
+        for (place, piece) in self.places().zip(slice.chunks_exact(self.piece.max(1))) {
             whole[place].copy_from_slice(piece);
         }
     }

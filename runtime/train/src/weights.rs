@@ -77,14 +77,14 @@ fn is_of_weight(entry: &Entry) -> bool {
 }
 
 /// Whether a buffer is what one of several ranks trains of a parameter or state. Files have the whole.
-pub(crate) fn is_slice(entry: &Entry) -> bool {
+fn is_slice(entry: &Entry) -> bool {
     name_of_sliced(&entry.name).is_some()
 }
 
 impl Session {
     /// The weights as a safetensors file.
     pub fn export_weights(&self) -> Vec<u8> {
-        serialize(self.memory(), is_weight, None)
+        serialize(self.whole_entries().filter(|found| is_of_weight(found.entry)), None)
     }
 
     /// Writes the weights to a file, whole or not at all.
@@ -118,27 +118,26 @@ impl Session {
         self.import_weights(&map)
     }
 
-    /// One weight, or optimizer state, by name.
+    /// One weight, or optimizer state, by name. States that ranks have in pieces are there on rank 0 when an epoch or a run has ended.
     ///
     /// # Errors
     /// When there is none of that name.
     pub fn weight(&self, name: &str) -> Result<Tensor, TrainError> {
-        let memory = self.memory();
         let unknown = || dlc_exec::BufferError::Unknown { name: name.to_owned() };
-        let index = memory.layout().index(name).ok_or_else(unknown)?;
-        let entry = &memory.layout().entries()[index];
+        let found = self.whole_entries().find(|found| found.name == name);
+        let Whole { entry, shape, bytes, .. } = found.ok_or_else(unknown)?;
         let data = match entry.elem {
-            ElemType::F32 => Data::F32(memory.read::<f32>(name)?.to_vec()),
-            ElemType::F64 => Data::F64(memory.read::<f64>(name)?.to_vec()),
-            ElemType::I32 => Data::I32(memory.read::<i32>(name)?.to_vec()),
-            ElemType::I64 => Data::I64(memory.read::<i64>(name)?.to_vec()),
-            ElemType::U8 | ElemType::Bool => Data::U8(memory.read::<u8>(name)?.to_vec()),
+            ElemType::F32 => Data::F32(numbers(bytes, f32::from_le_bytes)),
+            ElemType::F64 => Data::F64(numbers(bytes, f64::from_le_bytes)),
+            ElemType::I32 => Data::I32(numbers(bytes, i32::from_le_bytes)),
+            ElemType::I64 => Data::I64(numbers(bytes, i64::from_le_bytes)),
+            ElemType::U8 | ElemType::Bool => Data::U8(bytes.to_vec()),
             // Half-width floats and signed bytes are handed out as files only.
             ElemType::Bf16 | ElemType::F16 | ElemType::I8 => {
                 return Err(mismatch(entry, "a type that can be viewed".to_owned()).into());
             }
         };
-        Ok(Tensor { shape: entry.shape.clone(), data })
+        Ok(Tensor { shape: shape.to_vec(), data })
     }
 
     /// Sets one weight, or optimizer state, by name.
@@ -174,19 +173,45 @@ impl Session {
     }
 }
 
-/// Some buffers of a memory as a safetensors file. The file depends on contents alone: tensors are sorted, and there is at
+/// A parameter or state as files have it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whole<'a> {
+    pub name: &'a str,
+    /// What memory has of it: the whole, or the piece of one of several ranks.
+    pub entry: &'a Entry,
+    pub shape: &'a [usize],
+    pub bytes: &'a [u8],
+}
+
+impl Session {
+    /// All parameters and states that are here whole, in the order in which one process has them. Those that ranks have in pieces are, on
+    /// rank 0, from when an epoch or a run ends until the next step.
+    pub(crate) fn whole_entries(&self) -> impl Iterator<Item = Whole<'_>> {
+        let memory = self.memory();
+        let entries = memory.layout().entries().iter().enumerate();
+        entries.filter_map(|(index, entry)| match name_of_sliced(&entry.name) {
+            None => {
+                let bytes = memory.entry_bytes(index).expect("the index comes from the layout");
+                Some(Whole { name: &entry.name, entry, shape: &entry.shape, bytes })
+            }
+            Some(name) => {
+                let (shape, bytes) = self.ranks.as_ref()?.aside(name)?;
+                Some(Whole { name, entry, shape, bytes })
+            }
+        })
+    }
+}
+
+/// Parameters and states as a safetensors file. The file depends on contents alone: tensors are sorted, and there is at
 /// most one entry of metadata.
-pub(crate) fn serialize(
-    memory: &Memory,
-    wanted: impl Fn(&Entry) -> bool,
+pub(crate) fn serialize<'a>(
+    entries: impl Iterator<Item = Whole<'a>>,
     metadata: Option<(&str, String)>,
 ) -> Vec<u8> {
-    let entries = memory.layout().entries().iter().enumerate().filter(|(_, entry)| wanted(entry));
-    let views = entries.map(|(index, entry)| {
-        let bytes = memory.entry_bytes(index).expect("the index comes from the layout");
-        let view = TensorView::new(dtype(entry.elem), entry.shape.clone(), bytes)
+    let views = entries.map(|Whole { name, entry, shape, bytes }| {
+        let view = TensorView::new(dtype(entry.elem), shape.to_vec(), bytes)
             .expect("the layout has checked that shape and size agree");
-        (entry.name.as_str(), view)
+        (name, view)
     });
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
     safetensors::serialize(views, metadata).expect("the header is made of names and numbers")
@@ -240,6 +265,12 @@ pub(crate) fn copy_tensors(
         }
     }
     Ok(())
+}
+
+/// The numbers of a tensor, from their bytes.
+fn numbers<T, const N: usize>(bytes: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|chunk| of(*chunk)).collect()
 }
 
 fn mismatch(entry: &Entry, found: String) -> WeightsError {

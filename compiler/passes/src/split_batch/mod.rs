@@ -14,21 +14,23 @@
 //! ```
 //!
 //! # Sums
-//! Small sums, and all sums of two parts, go whole to every part in one exchange. Larger ones are cut into a piece for each part: an
-//! all-to-all of pieces, the tree over the pieces, an all-gather of the results.
+//! Small sums go whole to every part in one exchange. Larger ones are cut into a piece for each part: an all-to-all of pieces, the tree over
+//! the pieces, an all-gather of the results. Between two parts the bytes are the same either way, and the second message is spared where the
+//! step waits for the sum; gradients are cut into pieces all the same, for `split_updates`.
 
 mod examples;
 
 use crate::pass::{PassCx, PassError};
 use crate::rebuild::rebuild;
 use dlc_abi::{Among, Dim, ElemType, ExchangeKind, WINDOW_INPUT};
+use dlc_ir::entity::EntityRef;
 use dlc_ir::graph::{
     BinaryOp, Combine, Compare, Contract, Exchange, Graph, GraphBuilder, InputRole, Literal, Node,
     NodeId, Op, Origin, Stage,
 };
 
 /// Sums of fewer elements go whole to every part: a message more costs as much as they do.
-const WHOLE: i64 = 256;
+pub(crate) const WHOLE: i64 = 256;
 
 /// One of the parts of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,14 +204,30 @@ fn cut(
     }
     examples::check(&graph)?;
     let mut window = None;
+    let mut awaited = awaited_by_examples(&graph).into_iter();
     let mut split = rebuild(graph, |graph, node| {
         let window =
             window.get_or_insert_with(|| Window::new(graph, blocks.clone(), micro_batches));
-        Ok::<NodeId, SplitError>(window.place(graph, node, cx))
+        let awaited = awaited.next().expect("there is one for each node");
+        Ok::<NodeId, SplitError>(window.place(graph, node, awaited, cx))
     })?;
     split.shards = own.count / pieces;
     split.window_of = Some(shards);
     Ok(split)
+}
+
+/// Which values a value of single examples follows from.
+fn awaited_by_examples(graph: &Graph) -> Vec<bool> {
+    let mut awaited = vec![false; graph.nodes.len()];
+    for index in (0..graph.nodes.len()).rev() {
+        let node = &graph.nodes[NodeId::from_index(index)];
+        if awaited[index] || node.shape.iter().any(|dim| dim.batch_factor != 0) {
+            for operand in node.op.operands() {
+                awaited[operand.index()] = true;
+            }
+        }
+    }
+    awaited
 }
 
 /// The part's place in the batch, as scalars of the graph.
@@ -242,7 +260,7 @@ impl Window {
         micro.into_iter().chain(replicas)
     }
 
-    fn place(&self, graph: &mut Graph, node: Node, cx: &PassCx) -> NodeId {
+    fn place(&self, graph: &mut Graph, node: Node, awaited: bool, cx: &PassCx) -> NodeId {
         let batch_axis = node.shape.iter().position(|dim| dim.batch_factor != 0);
         let mut op = node.op.clone();
         let mut g = graph.build(node.stage, node.origin.clone());
@@ -272,7 +290,7 @@ impl Window {
                 if over_batch {
                     cx.count("sums", 1);
                     let contract = contract.clone();
-                    return self.whole_of(graph, node, contract);
+                    return self.whole_of(graph, node, contract, awaited);
                 }
             }
             Op::Input { .. }
@@ -295,7 +313,7 @@ impl Window {
     }
 
     /// A reduction over the batch: this part's, joined with those of the others.
-    fn whole_of(&self, graph: &mut Graph, node: Node, contract: Contract) -> NodeId {
+    fn whole_of(&self, graph: &mut Graph, node: Node, contract: Contract, awaited: bool) -> NodeId {
         let (combine, stage, origin) = (contract.combine, node.stage, node.origin.clone());
         let extreme = match combine {
             Combine::ArgMax => Combine::Max,
@@ -303,9 +321,9 @@ impl Window {
             Combine::Sum | Combine::Max | Combine::Min => {
                 let own = graph.nodes.push(node);
                 let mut g = graph.build(stage, origin);
-                return self
-                    .levels()
-                    .fold(own, |own, (among, blocks)| joined(&mut g, own, combine, among, blocks));
+                return self.levels().fold(own, |own, (among, blocks)| {
+                    joined(&mut g, own, combine, among, blocks, awaited)
+                });
             }
         };
         // The place of an extreme goes with its value. Places are counted in the whole batch, whose axis is the outermost of the reduction.
@@ -378,20 +396,21 @@ fn first_extreme(
     (best, place)
 }
 
-/// The whole of a reduction over the batch, from what each part has of it.
+/// The whole of a reduction over the batch, from what each part has of it. `awaited` where values of examples follow from it.
 fn joined(
     g: &mut GraphBuilder<'_>,
     own: NodeId,
     combine: Combine,
     among: Among,
     blocks: &[Block],
+    awaited: bool,
 ) -> NodeId {
     let shape = g.shape(own).to_vec();
     let elements: i64 = shape.iter().map(|dim| dim.constant).product();
     let parts = blocks.len() as u32;
     let between = |kind, operand| Exchange { kind, operand, parts, among, round: 0 };
     // Micro-batches lie on one rank, so that nothing is sent.
-    if elements < WHOLE || parts == 2 || among == Among::MicroBatches {
+    if elements < WHOLE || (parts == 2 && awaited) || among == Among::MicroBatches {
         let all = g.exchange(between(ExchangeKind::AllGather, own));
         return tree(g, all, combine, blocks);
     }

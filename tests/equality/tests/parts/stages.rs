@@ -98,8 +98,8 @@ fn all_stages_give_the_whole(seed: u64, cases: usize, run: Run) {
         let settings = &elaborated.program.settings;
         let pieces = settings.pipeline.as_ref().map_or(1, |stages| stages.micro_batches as usize);
         let grid = settings.grid();
-        let spread =
-            Spread::of(&elaborated, batch).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+        let spread = Spread::of(&elaborated, batch, grid)
+            .unwrap_or_else(|error| panic!("{error:?}\n{text}"));
         let mut works = Vec::new();
         for rank in 0..grid.ranks() {
             let of = RankOf { grid, rank };
@@ -144,9 +144,18 @@ fn all_stages_give_the_whole(seed: u64, cases: usize, run: Run) {
     }
 }
 
-/// The slices that a rank has of some parameters and states.
+/// The slices that a rank has of some parameters and states, and the pieces of states.
 fn slices_of(leaves: &Leaves, spread: &Spread, place: Place) -> Leaves {
     let slice = |(name, whole): (&String, &Tensor)| {
+        if let (Some(_), Some(map)) = (spread.cut_update(name), &spread.updates) {
+            let n = whole.shape.iter().product::<i64>();
+            let piece = ranks::piece_of(n, map.replicas);
+            let at = |replica: u32| (i64::from(replica) * piece).min(n) as usize;
+            let (from, to) = (at(place.replica), at(place.replica + 1));
+            let zeros = Data::F32(vec![0.0; piece as usize + from - to]);
+            let data = joined([sliced(&whole.data, from, to), zeros].into_iter());
+            return Some((slice_name(name), Tensor::new(vec![piece], data)));
+        }
         let leaf = spread.leaf(name)?;
         let (mut shape, axis) = (whole.shape.clone(), leaf.cut.axis);
         let range = leaf.cut.range(shape[axis], place.slice);
