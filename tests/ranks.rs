@@ -2,10 +2,14 @@
 
 mod reference;
 
-use dlc::comm::{Communicator, Traffic, threads};
+use dlc::comm::{CommError, Communicator, Messages, Traffic, threads};
 use dlc::data::{DataSpec, Splits};
 use dlc::{Control, Event, FitConfig, FitReport, Length, Model, Net, Options, Target};
-use dlc_driver::ranks::{RankSummary, Spread, rank_summaries};
+use dlc_abi::SegmentKind;
+use dlc_driver::ranks::{RankOf, RankSummary, Spread, rank_summaries};
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
 
 /// A perceptron on the digits.
 const DENSE: &str = "
@@ -418,8 +422,8 @@ fn layers_after_one_another_are_cut_in_pairs() {
         Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"))
     };
     let cuts = |model: &Model| -> Vec<(String, usize, i64)> {
-        let grid = model.elaborated().program.settings.grid();
-        let spread = Spread::of(model.elaborated(), 128, grid).expect("it can be cut");
+        let rank = RankOf::of(&model.elaborated().program, 2, 0).expect("it is for two");
+        let spread = Spread::of(model.elaborated(), 128, rank).expect("it can be cut");
         let leaves = spread.tensors.expect("it is cut").leaves;
         let weights = leaves.into_iter().filter(|leaf| leaf.name.ends_with(".w"));
         weights.map(|leaf| (leaf.name, leaf.cut.axis, leaf.cut.block)).collect()
@@ -459,6 +463,137 @@ fn a_pipeline_across_a_statistic_of_the_batch_is_refused() {
     let refused = model.compile_rank(&options(1), Box::new(comm)).expect_err("it needs the batch");
     let message = refused.to_string();
     assert!(message.contains("needs the whole batch in the middle of the network"), "{message}");
+}
+
+/// What a rank asks of its transport in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Begin(usize),
+    Progress,
+    /// All messages of an exchange are there.
+    Complete(usize),
+    Finish(usize),
+}
+
+/// A transport whose messages arrive while it is asked for progress, never before: where it finds an exchange begun it waits for the others to
+/// begin it.
+#[derive(Debug)]
+struct Watched {
+    inner: dlc::comm::Local,
+    under_way: Vec<usize>,
+    calls: Arc<Mutex<Vec<Call>>>,
+    /// How often each exchange was begun, by whichever rank.
+    begun: Arc<(Mutex<BTreeMap<usize, usize>>, Condvar)>,
+    own: BTreeMap<usize, usize>,
+}
+
+impl Communicator for Watched {
+    fn rank(&self) -> usize {
+        self.inner.rank()
+    }
+
+    fn ranks(&self) -> usize {
+        self.inner.ranks()
+    }
+
+    fn sharers(&self) -> usize {
+        self.inner.sharers()
+    }
+
+    fn settle(&mut self, threads: usize) {
+        self.inner.settle(threads);
+    }
+
+    fn host(&self, rank: usize) -> Option<&str> {
+        self.inner.host(rank)
+    }
+
+    fn begin(
+        &mut self,
+        number: usize,
+        group: &[usize],
+        messages: Messages,
+    ) -> Result<(), CommError> {
+        self.calls.lock().expect("no panic").push(Call::Begin(number));
+        *self.begun.0.lock().expect("no panic").entry(number).or_default() += 1;
+        self.begun.1.notify_all();
+        *self.own.entry(number).or_default() += 1;
+        self.under_way.push(number);
+        self.inner.begin(number, group, messages)
+    }
+
+    fn progress(&mut self) -> Result<(), CommError> {
+        self.calls.lock().expect("no panic").push(Call::Progress);
+        for number in self.under_way.drain(..) {
+            let all = self.own[&number] * self.inner.ranks();
+            let begun = self.begun.0.lock().expect("no panic");
+            drop(self.begun.1.wait_while(begun, |begun| begun[&number] < all));
+            self.calls.lock().expect("no panic").push(Call::Complete(number));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
+        self.calls.lock().expect("no panic").push(Call::Finish(number));
+        self.under_way.retain(|one| *one != number);
+        self.inner.finish(number)
+    }
+
+    fn send(&mut self, to: usize, message: Vec<u8>) -> Result<(), CommError> {
+        self.inner.send(to, message)
+    }
+
+    fn receive(&mut self, from: usize, message: Vec<u8>) -> Result<Vec<u8>, CommError> {
+        self.inner.receive(from, message)
+    }
+}
+
+#[test]
+fn gradients_of_the_last_layers_travel_during_the_backward_pass() {
+    let text = WIDE.replace("clip_by_global_norm(1.0) |> ", "");
+    let model = Model::from_text(&text).unwrap_or_else(|error| panic!("{error}"));
+    let model = &model;
+    let begun = Arc::default();
+    let watched = |inner| Watched {
+        inner,
+        under_way: Vec::new(),
+        calls: Arc::default(),
+        begun: Arc::clone(&begun),
+        own: BTreeMap::new(),
+    };
+    let ends: Vec<Watched> = threads(2).into_iter().map(watched).collect();
+    let calls = Arc::clone(&ends[0].calls);
+    let run = |comm: Watched| {
+        let mut net = model.compile_rank(&options(1), Box::new(comm)).expect("it compiles");
+        let config = FitConfig { validate: false, length: Length::Steps(1), ..config() };
+        net.fit(&splits(), &config, &mut |_, _| Control::Continue).expect("it trains");
+        net
+    };
+    let run = &run;
+    let mut segments = Vec::new();
+    std::thread::scope(|scope| {
+        let ranks: Vec<_> = ends.into_iter().map(|end| scope.spawn(move || run(end))).collect();
+        for rank in ranks {
+            let net = rank.join().expect("no rank panics");
+            let train = net.session().programs().train.as_ref().expect("it trains");
+            segments.clone_from(&train.manifest().segments);
+        }
+    });
+    let calls = calls.lock().expect("no panic").clone();
+    // Gradients are begun before anything is waited for; the last of them is complete when the backward pass ends.
+    let waits = calls.iter().position(|call| matches!(call, Call::Finish(_))).expect("it waits");
+    let begins: Vec<usize> = (0..waits).filter(|&at| matches!(calls[at], Call::Begin(_))).collect();
+    let (first, last) = (begins[0], begins[begins.len() - 1]);
+    let Call::Begin(number) = calls[first] else { unreachable!("it was looked for") };
+    let complete = calls.iter().position(|call| *call == Call::Complete(number));
+    assert!(complete.is_some_and(|at| at < last), "{calls:?}");
+    // Between the two each phase is a segment of its own, and after each the transport is called.
+    let polls = calls[first..last].iter().filter(|call| **call == Call::Progress).count();
+    assert!(polls >= 3, "{calls:?}");
+    let backward = segments.iter().filter(|segment| segment.kind == SegmentKind::Backward);
+    assert!(
+        backward.clone().filter(|segment| segment.symbol.contains(".backward")).count() > polls
+    );
 }
 
 #[test]

@@ -122,6 +122,7 @@ impl Draft {
         let mut cuts: Vec<usize> =
             spans.iter().flat_map(|span| [span.after, span.before]).collect();
         cuts.extend((1..self.phases.len()).filter(|&at| self.is_stage_end(at)));
+        cuts.extend(self.calls_at(&spans));
         cuts.push(0);
         cuts.retain(|&at| at < self.phases.len());
         cuts.sort_unstable();
@@ -161,6 +162,20 @@ impl Draft {
             exchanges,
             arena_bytes: 0,
         }
+    }
+
+    /// The phases between which something is on its way to other replicas: some transports move it when they are called alone, which happens
+    /// between segments. Phases of a loop stay together.
+    fn calls_at(&self, spans: &[Span]) -> impl Iterator<Item = usize> {
+        let replicas = self.exchanges.iter().zip(spans);
+        let replicas = replicas.filter(|(exchange, _)| exchange.among == Among::Replicas);
+        let mut under_way = vec![false; self.phases.len()];
+        for (_, span) in replicas {
+            under_way.iter_mut().take(span.before).skip(span.after).for_each(|at| *at = true);
+        }
+        let is_within_loop =
+            |at: usize| self.phases[at - 1..=at].iter().all(|staged| staged.phase.step.is_some());
+        (1..self.phases.len()).filter(move |&at| under_way[at] && !is_within_loop(at))
     }
 
     fn is_stage_end(&self, at: usize) -> bool {
