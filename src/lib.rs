@@ -71,6 +71,6 @@ pub use dlc_train::{
     RunState, Session, StartEvent, StepEvent, StepResult,
 };
 pub use error::Error;
-pub use model::{Model, Options};
+pub use model::{Model, Options, Reduce};
 pub use net::Net;
 pub use view::{Array, Results, View};

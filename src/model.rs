@@ -6,6 +6,7 @@ use dlc_driver::Target;
 use dlc_driver::model::{
     CompileOptions, Elaborated, ModelPrograms, compile_model, elaborate_file, elaborate_text,
 };
+pub use dlc_driver::ranks::Reduce;
 use dlc_driver::ranks::{RankOf, Spread};
 use dlc_exec::{Program, available_threads};
 use dlc_train::{
@@ -37,6 +38,8 @@ pub struct Options {
     pub class: NumericsClass,
     /// Check every law of the compiler after every pass, in release builds too.
     pub verify: bool,
+    /// How the gradients of several ranks meet.
+    pub reduce: Reduce,
 }
 
 impl Default for Options {
@@ -49,6 +52,7 @@ impl Default for Options {
             target: Target::best(),
             class: NumericsClass::Fused,
             verify: false,
+            reduce: Reduce::Ordered,
         }
     }
 }
@@ -117,7 +121,12 @@ impl Model {
     ) -> Result<Net, Error> {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let rank = comm.as_ref().map(|comm| {
-            RankOf::of(&self.elaborated.program, count(comm.ranks()), count(comm.rank()))
+            if options.reduce == Reduce::Fast && !comm.adds() {
+                return Err(Error::from(TrainError::from(dlc_comm::CommError::NoSums)));
+            }
+            let rank =
+                RankOf::of(&self.elaborated.program, count(comm.ranks()), count(comm.rank()))?;
+            Ok(RankOf { reduce: options.reduce, ..rank })
         });
         let rank = rank.transpose()?;
         let compile = CompileOptions {

@@ -95,18 +95,46 @@ fn ranks_of_a_pipeline_write_what_one_process_writes() {
     let spread = folder.0.join("spread.dl");
     fs::write(&spread, text).expect("there is room");
     let spread = spread.to_str().expect("the name is text");
-    let weights = |ranks: Option<usize>, model: &str, name: &str| {
+    let weights = |ranks: Option<usize>, model: &str, name: &str, more: &[&str]| {
         let out = folder.0.join(name);
         let mut args = vec!["train", model, "--data", "digits", "--steps", "20", "--threads", "1"];
         args.extend(["--out", out.to_str().expect("the name is text")]);
+        args.extend(more);
         let found = dlc(ranks, &args).output().expect("it starts");
         assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
         fs::read(out.join("weights.safetensors")).expect("written")
     };
-    let alone = weights(None, "examples/digits_mlp.dl", "alone");
+    let alone = weights(None, "examples/digits_mlp.dl", "alone", &[]);
     for ranks in [2, 4] {
-        assert!(weights(Some(ranks), spread, &ranks.to_string()) == alone, "{ranks} ranks");
+        assert!(weights(Some(ranks), spread, &ranks.to_string(), &[]) == alone, "{ranks} ranks");
     }
+    // Each stage has two replicas, and two numbers have one sum, whoever adds them.
+    assert!(weights(Some(4), spread, "fast", &["--reduce", "fast"]) == alone);
+}
+
+#[test]
+fn sums_may_be_left_to_mpi() {
+    let folder = Folder::new("fast");
+    let alone = folder.0.join("alone");
+    let expected = train(None, &alone, &[]);
+    let weights = |folder: &Path| fs::read(folder.join("weights.safetensors")).expect("written");
+    let loss = |output: &Output| -> f64 {
+        let line = String::from_utf8_lossy(&output.stdout);
+        let number = line.split_once("\"loss\":").expect("it tells the loss").1;
+        let end = number.find([',', '}']).expect("the object goes on");
+        number[..end].parse().expect("a number")
+    };
+    for ranks in [2, 3] {
+        let out = folder.0.join(ranks.to_string());
+        let found = train(Some(ranks), &out, &["--reduce", "fast"]);
+        let errors = String::from_utf8_lossy(&found.stderr);
+        assert!(found.status.success(), "{ranks} ranks: {errors}");
+        assert!(errors.contains("in an order of its own"), "{errors}");
+        let (found, expected) = (loss(&found), loss(&expected));
+        assert!((found - expected).abs() < 1e-4 * expected, "{ranks}: {found} for {expected}");
+    }
+    // Two numbers have one sum, whoever adds them.
+    assert!(weights(&folder.0.join("2")) == weights(&alone));
 }
 
 /// The processes that `mpirun` has started, in order of their ranks.

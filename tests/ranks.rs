@@ -465,6 +465,15 @@ fn a_pipeline_across_a_statistic_of_the_batch_is_refused() {
     assert!(message.contains("needs the whole batch in the middle of the network"), "{message}");
 }
 
+#[test]
+fn threads_leave_no_sums_to_a_transport() {
+    let model = Model::from_text(DENSE).unwrap_or_else(|error| panic!("{error}"));
+    let comm = threads(2).swap_remove(0);
+    let fast = Options { reduce: dlc::Reduce::Fast, ..options(1) };
+    let refused = model.compile_rank(&fast, Box::new(comm)).expect_err("threads do not add");
+    assert!(refused.to_string().contains("have no all-reduce of their own"), "{refused}");
+}
+
 /// What a rank asks of its transport in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {

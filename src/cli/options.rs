@@ -106,20 +106,19 @@ impl RunArgs {
 
     /// Compiles a model.
     pub fn compile(&self, model: &Model, seed: u32) -> anyhow::Result<Net> {
-        self.compile_rank(model, seed, None)
+        self.compile_rank(model, &self.options(seed)?, None)
     }
 
-    /// Compiles a model, as one of several ranks where there is a transport to the others.
+    /// Compiles a model with these options, as one of several ranks where there is a transport to the others.
     pub fn compile_rank(
         &self,
         model: &Model,
-        seed: u32,
+        options: &Options,
         comm: Option<Box<dyn Communicator>>,
     ) -> anyhow::Result<Net> {
-        let options = self.options(seed)?;
         let net = match comm {
-            Some(comm) => model.compile_rank(&options, comm)?,
-            None => model.compile(&options)?,
+            Some(comm) => model.compile_rank(options, comm)?,
+            None => model.compile(options)?,
         };
         if self.timings {
             timings(&net);

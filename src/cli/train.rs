@@ -4,8 +4,8 @@ use anyhow::Context;
 use dlc::comm::Communicator;
 use dlc::data::Splits;
 use dlc::{
-    Control, EpochEvent, Event, FitConfig, FitReport, Length, LogEvent, Model, Net, RunState,
-    Session, StartEvent,
+    Control, EpochEvent, Event, FitConfig, FitReport, Length, LogEvent, Model, Net, Options,
+    Reduce, RunState, Session, StartEvent,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// Decides first weights and the order of examples [default: what the model says, else 0]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
+    /// How the gradients of several processes are added up
+    #[arg(long, value_enum, default_value = "ordered")]
+    reduce: How,
     /// Keep the order of the examples
     #[arg(long)]
     no_shuffle: bool,
@@ -57,6 +60,24 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// A way to add gradients up by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum How {
+    /// In a fixed tree: weights have the same bits on any number of processes
+    Ordered,
+    /// By MPI's own all-reduce: the bits of weights follow the number of processes, their places and the library
+    Fast,
+}
+
+impl Args {
+    fn reduce(&self) -> Reduce {
+        match self.reduce {
+            How::Ordered => Reduce::Ordered,
+            How::Fast => Reduce::Fast,
+        }
+    }
+}
+
 pub(super) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     if let Some((_job, comm)) = ranks::join()? {
         let place = ranks::place(&*comm);
@@ -69,6 +90,9 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     let model = args.model.open()?;
     match model.elaborated().program.settings.grid().ranks() {
         1 => train(&args, &model, None),
+        _ if args.reduce == How::Fast => Err(wrong_input(
+            "`--reduce fast` leaves sums to MPI, but these ranks are threads of one process: start them by `mpirun`, or leave it out",
+        )),
         ranks => side_by_side(args, &model, ranks as usize),
     }
 }
@@ -102,7 +126,13 @@ fn train(
     let seed_of_text = settings.seed.and_then(|seed| u32::try_from(seed).ok());
     let seed = args.seed.or(seed_of_text).unwrap_or(0);
     let alone = comm.is_none();
-    let net = &mut args.run.compile_rank(model, seed, comm)?;
+    if args.reduce == How::Fast && speaks && !alone {
+        eprintln!(
+            "gradients are added up by MPI, in an order of its own: other runs may leave other bits"
+        );
+    }
+    let options = Options { reduce: args.reduce(), ..args.run.options(seed)? };
+    let net = &mut args.run.compile_rank(model, &options, comm)?;
     let mut config = FitConfig {
         batch: net.batch(),
         length: length(args, model),

@@ -463,7 +463,7 @@ pub fn compile_model(
     let start = Instant::now();
     let program = &elaborated.program;
     let CompileOptions { target, class, verify, rank, .. } = *options;
-    let rank = rank.map(|rank| Ok::<_, Failure>((rank, Spread::of(elaborated, batch, rank.grid)?)));
+    let rank = rank.map(|rank| Ok::<_, Failure>((rank, Spread::of(elaborated, batch, rank)?)));
     let work = Work { program, batch, target, class, verify, rank: rank.transpose()? };
     let trains = program.train.is_some();
     let measures = trains && !program.finish.outputs.is_empty();

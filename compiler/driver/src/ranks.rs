@@ -3,12 +3,13 @@
 use crate::error::DriverError;
 use crate::lower;
 use crate::model::{Elaborated, Failure, batch_of, freeze, joint_of};
-use dlc_abi::{Among, BufferRole, Grid, PipelineOrder, Place};
+use dlc_abi::{Among, BufferRole, ExchangeKind, Grid, PipelineOrder, Place};
 use dlc_frontend::ModelProgram;
 use dlc_ir::graph::Graph;
 use dlc_ir::target::TargetDesc;
 use dlc_ir::tile::Program;
 use dlc_passes::pass::PassCx;
+pub use dlc_passes::split_batch::Reduce;
 use dlc_passes::split_batch::{self, Block, Part};
 use dlc_passes::split_stages::{self, StageMap};
 use dlc_passes::split_tensors::{self, TensorLayer, TensorRequest};
@@ -23,6 +24,8 @@ pub struct RankOf {
     pub grid: Grid,
     /// Which of them, from 0.
     pub rank: u32,
+    /// How the sums of replicas meet.
+    pub reduce: Reduce,
 }
 
 impl RankOf {
@@ -36,7 +39,7 @@ impl RankOf {
         if rank >= ranks {
             return Err(DriverError::NoRank { rank, ranks });
         }
-        Ok(RankOf { grid, rank })
+        Ok(RankOf { grid, rank, reduce: Reduce::Ordered })
     }
 
     /// Where the rank stands.
@@ -46,7 +49,7 @@ impl RankOf {
 
     /// Its part of each batch.
     fn part(self) -> Part {
-        Part { parts: self.grid.replicas, number: self.place().replica }
+        Part { parts: self.grid.replicas, number: self.place().replica, reduce: self.reduce }
     }
 
     /// The shards of its part; `None` when there are too few.
@@ -68,15 +71,18 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// As the text says, for batches of `batch` examples, on a grid of ranks.
+    /// As the text says, for batches of `batch` examples, on the ranks of which this is one.
     ///
     /// # Errors
     /// When a layer cannot be cut into so many slices, or a batch into so many parts.
-    pub fn of(elaborated: &Elaborated, batch: i64, grid: Grid) -> Result<Self, Failure> {
+    pub fn of(elaborated: &Elaborated, batch: i64, rank: RankOf) -> Result<Self, Failure> {
         let program = &elaborated.program;
         let mut spread = Spread { stages: stage_map(program), tensors: None, updates: None };
+        let grid = rank.grid;
+        // What a transport adds up all replicas have whole.
         if grid.slices == 1
             && grid.replicas > 1
+            && rank.reduce == Reduce::Ordered
             && let Some(joint) = joint_of(elaborated)?
         {
             let others = [&program.predict, &program.eval, &program.finish];
@@ -230,8 +236,7 @@ pub fn rank_summaries(
 ) -> Result<RankSummaries, Failure> {
     let batch = batch_of(elaborated, batch)?;
     let program = &elaborated.program;
-    let grid = RankOf::of(program, ranks, 0)?.grid;
-    let spread = Spread::of(elaborated, batch, grid)?;
+    let spread = Spread::of(elaborated, batch, RankOf::of(program, ranks, 0)?)?;
     let Some(joint) = joint_of(elaborated)? else {
         return Ok(RankSummaries { spread, ranks: Vec::new() });
     };
@@ -320,7 +325,8 @@ fn exchanged(tile: &Program, pieces: u64, piece: i64) -> (u64, u64) {
     let mut places = Vec::new();
     let between_all = tile.exchanges.iter().filter(|exchange| exchange.among != Among::Slices);
     let first = between_all.map(|exchange| exchange.before).min().unwrap_or(0);
-    for exchange in &tile.exchanges {
+    // What a library sends for a sum of its own is not known.
+    for exchange in tile.exchanges.iter().filter(|one| one.kind != ExchangeKind::AllReduce) {
         let to = &tile.buffers[exchange.to];
         let others = to.shape[0].constant as u64 - 1;
         let row: i64 = to.shape[1..].iter().map(|dim| dim.at(piece)).product();

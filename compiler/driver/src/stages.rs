@@ -72,7 +72,7 @@ pub fn text(
     let Some(graph) = graph else { return Ok(None) };
     let batch = batch_of(elaborated, batch)?;
     let rank = rank.filter(|_| matches!(part, Part::Train | Part::Eval));
-    let rank = rank.map(|rank| Ok::<_, Failure>((rank, Spread::of(elaborated, batch, rank.grid)?)));
+    let rank = rank.map(|rank| Ok::<_, Failure>((rank, Spread::of(elaborated, batch, rank)?)));
     graph_text(program, graph, stage, batch, target, rank.transpose()?).map(Some)
 }
 

@@ -144,6 +144,8 @@ pub enum ExchangeKind {
     AllGather,
     /// Row q of what is taken is that row of what part q gives which has the number of this part.
     AllToAll,
+    /// What is taken is the sum of what all parts give, in an order that the transport chooses: its bits are not those of one process.
+    AllReduce,
 }
 
 /// Values that the parts of a batch give to one another between two segments.
@@ -155,7 +157,7 @@ pub struct ExchangeDesc {
     pub among: Among,
     /// Index of the buffer that this part gives.
     pub from: usize,
-    /// Index of the buffer that it takes; its first axis has an element for each part.
+    /// Index of the buffer that it takes; its first axis has an element for each part, but for a sum.
     pub to: usize,
     /// The segment after which what is given is complete.
     pub after: usize,

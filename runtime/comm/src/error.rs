@@ -23,6 +23,11 @@ pub enum CommError {
         /// The bytes sent.
         found: usize,
     },
+    /// A sum was asked of a transport that has none of its own.
+    #[error(
+        "ranks of one process have no all-reduce of their own: start them by `mpirun`, or leave sums in their order"
+    )]
+    NoSums,
     /// The transport itself failed.
     #[error("the transport failed: {message}")]
     Transport {

@@ -26,6 +26,15 @@ pub struct Messages {
     pub taken: Vec<Vec<u8>>,
 }
 
+/// Numbers that ranks add up.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Numbers {
+    /// Of 32 bits.
+    F32(Vec<f32>),
+    /// Of 64 bits.
+    F64(Vec<f64>),
+}
+
 /// One rank's end of a transport.
 ///
 /// Calls come from one thread, that which made it where the transport says so; all ranks begin the same exchanges in the same order.
@@ -78,6 +87,28 @@ pub trait Communicator: Debug + Send + Sync {
         let all: Vec<usize> = (0..self.ranks()).collect();
         self.begin(0, &all, messages)?;
         self.finish(0)
+    }
+
+    /// Whether the transport adds numbers up by itself, as [`Communicator::begin_sum`] asks it to.
+    fn adds(&self) -> bool {
+        false
+    }
+
+    /// Begins a sum between the ranks of a group, this one among them, which have as many numbers each. Its order is the transport's own.
+    /// Numbers of sums and exchanges under way differ.
+    ///
+    /// # Errors
+    /// When the transport fails, or does not add.
+    fn begin_sum(&mut self, _: usize, _: &[usize], _: Numbers) -> Result<(), CommError> {
+        Err(CommError::NoSums)
+    }
+
+    /// Waits for the end of a sum that was begun.
+    ///
+    /// # Errors
+    /// As for [`Communicator::begin_sum`].
+    fn finish_sum(&mut self, _: usize) -> Result<Numbers, CommError> {
+        Err(CommError::NoSums)
     }
 
     /// Sends a message on its way to one other rank, which takes those of this rank in their order, whatever exchanges are under way.

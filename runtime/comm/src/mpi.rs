@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use crate::{CommError, Communicator, Messages, SINGLE};
+use crate::{CommError, Communicator, Messages, Numbers, SINGLE};
 
 /// Bytes in which a rank tells the others where it is.
 const CARD: usize = 512;
@@ -64,6 +64,22 @@ pub struct Mpi {
     under_way: Vec<Option<UnderWay>>,
     /// Single messages that may not have left yet.
     sent: Vec<UnderWay>,
+    /// By their numbers.
+    sums: Vec<Option<Adding>>,
+    /// Groups of ranks that have added, with what MPI knows them by.
+    groups: Vec<(Vec<usize>, Group)>,
+}
+
+/// What MPI knows a group of ranks by.
+#[derive(Clone, Copy)]
+struct Group(ffi::MPI_Comm);
+
+/// A sum that MPI works on.
+struct Adding {
+    _given: Numbers,
+    taken: Numbers,
+    request: ffi::MPI_Request,
+    done: bool,
 }
 
 /// An exchange that MPI works on.
@@ -83,6 +99,15 @@ struct UnderWay {
 unsafe impl Send for UnderWay {}
 // SAFETY: as above.
 unsafe impl Sync for UnderWay {}
+
+// SAFETY: as for `UnderWay`: handles of MPI, which the thread that started it uses alone.
+unsafe impl Send for Adding {}
+// SAFETY: as above.
+unsafe impl Sync for Adding {}
+// SAFETY: as above.
+unsafe impl Send for Group {}
+// SAFETY: as above.
+unsafe impl Sync for Group {}
 
 impl fmt::Debug for Mpi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,6 +138,8 @@ impl Mpi {
             spins: false,
             under_way: Vec::new(),
             sent: Vec::new(),
+            sums: Vec::new(),
+            groups: Vec::new(),
         };
         started.meet()?;
         Ok(started)
@@ -142,9 +169,9 @@ impl Mpi {
     }
 
     /// Waits until something is done that was begun.
-    fn wait(spins: bool, under_way: &mut UnderWay) {
+    fn wait(spins: bool, mut is_done: impl FnMut() -> bool) {
         let mut waited = 0_u32;
-        while !under_way.test() {
+        while !is_done() {
             waited = waited.saturating_add(1);
             match (spins, waited > YIELDS) {
                 (true, _) => std::hint::spin_loop(),
@@ -152,6 +179,33 @@ impl Mpi {
                 (false, true) => std::thread::sleep(SLEEP),
             }
         }
+    }
+
+    /// What MPI knows a group of ranks by. All of them ask for it together, the first time they add.
+    fn group(&mut self, ranks: &[usize]) -> Result<Group, CommError> {
+        if let Some((_, group)) = self.groups.iter().find(|(known, _)| known == ranks) {
+            return Ok(*group);
+        }
+        let numbers: Vec<c_int> = ranks.iter().map(|&rank| rank as c_int).collect();
+        let (mut all, mut some, mut group) =
+            (MaybeUninit::uninit(), MaybeUninit::uninit(), MaybeUninit::uninit());
+        // SAFETY: a constant of the library, set before MPI is started.
+        let world = unsafe { ffi::RSMPI_COMM_WORLD };
+        // SAFETY: each call initialises what it is given the place of, or MPI ends the job; `numbers` has as many ranks as said, all of them
+        // of the world. Sums of several groups in `tests/mpirun.rs` use it.
+        let group = unsafe {
+            ffi::MPI_Comm_group(world, all.as_mut_ptr());
+            ffi::MPI_Group_incl(
+                all.assume_init(),
+                numbers.len() as c_int,
+                numbers.as_ptr(),
+                some.as_mut_ptr(),
+            );
+            ffi::MPI_Comm_create_group(world, some.assume_init(), 0, group.as_mut_ptr());
+            Group(group.assume_init())
+        };
+        self.groups.push((ranks.to_vec(), group));
+        Ok(group)
     }
 
     /// Room for the messages of all ranks, of which a single one goes or comes.
@@ -188,6 +242,7 @@ impl Drop for Mpi {
     fn drop(&mut self) {
         // MPI may still write into the messages of an exchange that was not waited for.
         self.under_way.drain(..).for_each(std::mem::forget);
+        self.sums.drain(..).for_each(std::mem::forget);
         if self.check_thread().is_ok() {
             self.sent.retain_mut(|sent| !sent.test());
         }
@@ -198,6 +253,51 @@ impl Drop for Mpi {
 /// Ends all ranks of the job at once, with this exit status. For a rank that cannot go on: the others would wait for it.
 pub fn abort(status: i32) -> ! {
     SimpleCommunicator::world().abort(status)
+}
+
+impl Adding {
+    fn post(group: Group, given: Numbers) -> Result<Self, CommError> {
+        // SAFETY: constants of the library, set before MPI is started.
+        let (single, double, sum) =
+            unsafe { (ffi::RSMPI_FLOAT, ffi::RSMPI_DOUBLE, ffi::RSMPI_SUM) };
+        let mut taken = match &given {
+            Numbers::F32(numbers) => Numbers::F32(vec![0.0; numbers.len()]),
+            Numbers::F64(numbers) => Numbers::F64(vec![0.0; numbers.len()]),
+        };
+        let (from, to, len, kind) = match (&given, &mut taken) {
+            (Numbers::F32(from), Numbers::F32(to)) => {
+                (from.as_ptr().cast(), to.as_mut_ptr().cast(), from.len(), single)
+            }
+            (Numbers::F64(from), Numbers::F64(to)) => {
+                (from.as_ptr().cast(), to.as_mut_ptr().cast(), from.len(), double)
+            }
+            (Numbers::F32(_), Numbers::F64(_)) | (Numbers::F64(_), Numbers::F32(_)) => {
+                unreachable!("both were made of one type")
+            }
+        };
+        let len = c_int::try_from(len)
+            .map_err(|_| transport("a sum has more numbers than MPI counts"))?;
+        let mut request = MaybeUninit::uninit();
+        // SAFETY: both vectors have `len` numbers of that type. Their memory neither moves nor is touched nor freed before the request is
+        // complete: they stay in `Adding`, from which they come out in `finish_sum` alone, and `Drop` of `Mpi` leaks what is still under
+        // way. On success the request is initialised; MPI ends the job otherwise.
+        let request = unsafe {
+            ffi::MPI_Iallreduce(from, to, len, kind, sum, group.0, request.as_mut_ptr());
+            request.assume_init()
+        };
+        Ok(Adding { _given: given, taken, request, done: false })
+    }
+
+    /// Whether it is done. Moves along whatever else is under way.
+    fn test(&mut self) -> bool {
+        if !self.done {
+            let (mut done, mut status) = (0, MaybeUninit::uninit());
+            // SAFETY: a live request, which only a success changes, and a status, which it fills.
+            unsafe { ffi::MPI_Test(&mut self.request, &mut done, status.as_mut_ptr()) };
+            self.done = done != 0;
+        }
+        self.done
+    }
 }
 
 impl UnderWay {
@@ -320,13 +420,43 @@ impl Communicator for Mpi {
         if let Some(under_way) = self.under_way.iter_mut().flatten().find(|one| !one.done) {
             under_way.test();
         }
+        if let Some(adding) = self.sums.iter_mut().flatten().find(|one| !one.done) {
+            adding.test();
+        }
         Ok(())
+    }
+
+    fn adds(&self) -> bool {
+        true
+    }
+
+    fn begin_sum(
+        &mut self,
+        number: usize,
+        group: &[usize],
+        numbers: Numbers,
+    ) -> Result<(), CommError> {
+        self.check_thread()?;
+        let group = self.group(group)?;
+        if self.sums.len() <= number {
+            self.sums.resize_with(number + 1, || None);
+        }
+        self.sums[number] = Some(Adding::post(group, numbers)?);
+        Ok(())
+    }
+
+    fn finish_sum(&mut self, number: usize) -> Result<Numbers, CommError> {
+        self.check_thread()?;
+        let adding = self.sums[number].as_mut().expect("what is finished was begun");
+        Self::wait(self.spins, || adding.test());
+        let done = self.sums[number].take().expect("waited for above");
+        Ok(done.taken)
     }
 
     fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
         self.check_thread()?;
         let under_way = self.under_way[number].as_mut().expect("what is finished was begun");
-        Self::wait(self.spins, under_way);
+        Self::wait(self.spins, || under_way.test());
         let done = self.under_way[number].take().expect("waited for above");
         done.check_lengths()?;
         Ok(done.messages)
@@ -346,7 +476,7 @@ impl Communicator for Mpi {
         let mut messages = self.single();
         messages.taken[from] = message;
         let mut coming = UnderWay::post(SINGLE, messages, &[from], &[])?;
-        Self::wait(self.spins, &mut coming);
+        Self::wait(self.spins, || coming.test());
         coming.check_lengths()?;
         Ok(std::mem::take(&mut coming.messages.taken[from]))
     }

@@ -1,6 +1,6 @@
 //! Counting what a rank sends.
 
-use crate::{CommError, Communicator, Messages};
+use crate::{CommError, Communicator, Messages, Numbers};
 
 /// What a rank has sent to others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,6 +75,24 @@ impl Communicator for Counted {
 
     fn finish(&mut self, number: usize) -> Result<Messages, CommError> {
         self.inner.finish(number)
+    }
+
+    fn adds(&self) -> bool {
+        self.inner.adds()
+    }
+
+    /// What the transport sends for it is its own affair, and not counted.
+    fn begin_sum(
+        &mut self,
+        number: usize,
+        group: &[usize],
+        numbers: Numbers,
+    ) -> Result<(), CommError> {
+        self.inner.begin_sum(number, group, numbers)
+    }
+
+    fn finish_sum(&mut self, number: usize) -> Result<Numbers, CommError> {
+        self.inner.finish_sum(number)
     }
 
     fn send(&mut self, to: usize, message: Vec<u8>) -> Result<(), CommError> {

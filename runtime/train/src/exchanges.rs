@@ -1,7 +1,7 @@
 //! The exchanges of a program with other ranks, in the middle of a step.
 
-use dlc_abi::{Among, BufferRole, Dim, ExchangeDesc, ExchangeKind, Manifest};
-use dlc_comm::{Communicator, Messages};
+use dlc_abi::{Among, BufferRole, Dim, ElemType, ExchangeDesc, ExchangeKind, Manifest};
+use dlc_comm::{Communicator, Messages, Numbers};
 use dlc_exec::Workspace;
 
 use crate::error::TrainError;
@@ -27,6 +27,8 @@ struct Meeting {
     exchanges: Vec<Exchange>,
     /// To and from each rank of the group: a row of each exchange, then a byte that tells whether the rank wants the run to stop.
     messages: Messages,
+    /// In place of messages, numbers that the transport adds up, one exchange after the other.
+    sum: Option<Numbers>,
 }
 
 /// An exchange with the size of a row of what is taken.
@@ -51,6 +53,10 @@ impl Row {
     /// When the program was made for another number of parts.
     pub fn of(manifest: &Manifest, desc: &ExchangeDesc, parts: u32) -> Result<Self, TrainError> {
         let taken = &manifest.buffers[desc.to];
+        if desc.kind == ExchangeKind::AllReduce {
+            let (shape, element) = (taken.shape.clone(), taken.elem.size());
+            return Ok(Row { shape, element, max_batch: manifest.max_batch });
+        }
         let rows = taken.shape.first().and_then(|dim| dim.as_fixed());
         if rows != Some(i64::from(parts)) || taken.role != BufferRole::Message {
             return Err(TrainError::Contract {
@@ -100,9 +106,17 @@ impl Exchanges {
             let row = Row::of(manifest, desc, group.len() as u32)?;
             let (begin, end) = ((desc.after + 1).min(desc.before), desc.before);
             // Programs of different stages and slices have other segments, so that their exchanges do not travel together.
+            let mut sum = numbers(manifest, desc)?;
             let same = |meeting: &Meeting| {
                 (meeting.among, desc.among) == (Among::Replicas, Among::Replicas)
                     && (meeting.begin, meeting.end) == (begin, end)
+                    && match (&meeting.sum, &sum) {
+                        (None, None) => true,
+                        (Some(one), Some(other)) => {
+                            std::mem::discriminant(one) == std::mem::discriminant(other)
+                        }
+                        (None, Some(_)) | (Some(_), None) => false,
+                    }
             };
             let at = meetings.iter().position(same).unwrap_or_else(|| {
                 let alike = meetings.iter().filter(|meeting| meeting.among == desc.among).count();
@@ -111,12 +125,14 @@ impl Exchanges {
                 let mut given = vec![Vec::new(); ranks.n_ranks()];
                 group.iter().for_each(|&rank| given[rank].push(0));
                 let messages = Messages { taken: given.clone(), given };
-                let (among, exchanges) = (desc.among, Vec::new());
-                meetings.push(Meeting { number, begin, end, among, group, exchanges, messages });
+                let (among, exchanges, sum) = (desc.among, Vec::new(), sum.take());
+                let meeting =
+                    Meeting { number, begin, end, among, group, exchanges, messages, sum };
+                meetings.push(meeting);
                 meetings.len() - 1
             });
             let meeting = &mut meetings[at];
-            for &rank in &meeting.group {
+            for &rank in meeting.group.iter().filter(|_| meeting.sum.is_none()) {
                 let Messages { given, taken } = &mut meeting.messages;
                 for message in [&mut given[rank], &mut taken[rank]] {
                     message.resize(message.len() + row.stride(), 0);
@@ -152,16 +168,90 @@ impl Exchanges {
         ranks: &mut Ranks,
     ) -> Result<(), TrainError> {
         for meeting in self.meetings.iter_mut().filter(|meeting| meeting.begin == segment) {
+            if let Some(numbers) = &mut meeting.sum {
+                let bytes =
+                    meeting.exchanges.iter().map(|one| workspace.bytes(one.desc.from, batch));
+                let numbers = filled(numbers, bytes);
+                ranks.comm().begin_sum(meeting.number, &meeting.group, numbers)?;
+                continue;
+            }
             meeting.give(workspace, batch, ranks.wish());
             let messages = std::mem::take(&mut meeting.messages);
             ranks.comm().begin(meeting.number, &meeting.group, messages)?;
         }
         for meeting in self.meetings.iter_mut().filter(|meeting| meeting.end == segment) {
+            if meeting.sum.is_some() {
+                let numbers = ranks.comm().finish_sum(meeting.number)?;
+                let mut first = 0;
+                for Exchange { desc, .. } in &meeting.exchanges {
+                    first += put(&numbers, first, workspace.bytes_mut(desc.to, batch));
+                }
+                meeting.sum = Some(numbers);
+                continue;
+            }
             meeting.messages = ranks.comm().finish(meeting.number)?;
             let stops = meeting.take(workspace, batch, ranks.rank());
             ranks.set_agreed(stops);
         }
         ranks.progress()
+    }
+}
+
+/// Room for the numbers that an exchange leaves to the transport to add up; `None` for other exchanges.
+fn numbers(manifest: &Manifest, desc: &ExchangeDesc) -> Result<Option<Numbers>, TrainError> {
+    if desc.kind != ExchangeKind::AllReduce {
+        return Ok(None);
+    }
+    let buffer = &manifest.buffers[desc.to];
+    match buffer.elem {
+        ElemType::F32 => Ok(Some(Numbers::F32(Vec::new()))),
+        ElemType::F64 => Ok(Some(Numbers::F64(Vec::new()))),
+        ElemType::I32
+        | ElemType::I64
+        | ElemType::U8
+        | ElemType::Bool
+        | ElemType::Bf16
+        | ElemType::F16
+        | ElemType::I8 => Err(TrainError::Contract {
+            program: manifest.name.clone(),
+            problem: format!("`{}` is of a type that transports do not add", buffer.name),
+        }),
+    }
+}
+
+/// The numbers of some buffers, in the room of those of an earlier step.
+fn filled<'a>(room: &mut Numbers, buffers: impl Iterator<Item = &'a [u8]>) -> Numbers {
+    let mut numbers = std::mem::replace(room, Numbers::F32(Vec::new()));
+    match &mut numbers {
+        Numbers::F32(numbers) => {
+            numbers.clear();
+            buffers.for_each(|bytes| {
+                numbers.extend(bytes.as_chunks().0.iter().map(|own| f32::from_le_bytes(*own)));
+            });
+        }
+        Numbers::F64(numbers) => {
+            numbers.clear();
+            buffers.for_each(|bytes| {
+                numbers.extend(bytes.as_chunks().0.iter().map(|own| f64::from_le_bytes(*own)));
+            });
+        }
+    }
+    numbers
+}
+
+/// Fills a buffer with numbers from the one of this place on; how many these are.
+fn put(numbers: &Numbers, first: usize, to: &mut [u8]) -> usize {
+    match numbers {
+        Numbers::F32(numbers) => {
+            let places = to.as_chunks_mut().0;
+            places.iter_mut().zip(&numbers[first..]).for_each(|(to, n)| *to = n.to_le_bytes());
+            places.len()
+        }
+        Numbers::F64(numbers) => {
+            let places = to.as_chunks_mut().0;
+            places.iter_mut().zip(&numbers[first..]).for_each(|(to, n)| *to = n.to_le_bytes());
+            places.len()
+        }
     }
 }
 
@@ -180,8 +270,9 @@ impl Meeting {
             let (stride, used) = (row.stride(), row.used(batch));
             for (at, &rank) in self.group.iter().enumerate() {
                 let source = match desc.kind {
-                    ExchangeKind::AllGather => &from[..used],
                     ExchangeKind::AllToAll => &from[at * stride..at * stride + used],
+                    // Sums are not given in messages.
+                    ExchangeKind::AllGather | ExchangeKind::AllReduce => &from[..used],
                 };
                 self.messages.given[rank][offset..offset + used].copy_from_slice(source);
             }

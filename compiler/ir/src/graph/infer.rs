@@ -213,7 +213,9 @@ impl Checker<'_> {
                     || shape_text(self.shape),
                 );
                 let rows = self.shape.first().and_then(|dim| dim.as_fixed());
-                let fits = exchange.parts > 0 && rows == Some(i64::from(exchange.parts));
+                let has_rows = rows == Some(i64::from(exchange.parts));
+                let fits =
+                    exchange.parts > 0 && (has_rows || exchange.kind == ExchangeKind::AllReduce);
                 self.require(fits, "an exchange has a row for each part", || {
                     format!("{} for {} parts", shape_text(self.shape), exchange.parts)
                 });

@@ -260,6 +260,8 @@ pub mod word {
     pub const ALL_GATHER: &str = "all_gather";
     /// [`super::Op::Exchange`] with [`super::ExchangeKind::AllToAll`].
     pub const ALL_TO_ALL: &str = "all_to_all";
+    /// [`super::Op::Exchange`] with [`super::ExchangeKind::AllReduce`].
+    pub const ALL_REDUCE: &str = "all_reduce";
     /// [`super::Op::Recur`].
     pub const RECUR: &str = "recur";
 }
@@ -308,6 +310,13 @@ impl Op {
                 ExchangeKind::AllToAll => {
                     info(word::ALL_TO_ALL, X, Any, LINEAR, "out[q] = x[this part] of part q")
                 }
+                ExchangeKind::AllReduce => info(
+                    word::ALL_REDUCE,
+                    X,
+                    Float,
+                    LINEAR,
+                    "the sum of x of all parts, in any order",
+                ),
             },
         }
     }
@@ -356,7 +365,13 @@ mod tests {
         names.extend(Compare::ALL.iter().map(|op| op.info().name));
         names.extend([word::INPUT, word::CONST, word::IOTA, word::EXTENT, word::RANDOM]);
         names.extend([word::SELECT, word::FMA, word::CONVERT, word::VIEW, word::RESHAPE]);
-        names.extend([word::CONTRACT, word::GATHER, word::ALL_GATHER, word::ALL_TO_ALL]);
+        names.extend([
+            word::CONTRACT,
+            word::GATHER,
+            word::ALL_GATHER,
+            word::ALL_TO_ALL,
+            word::ALL_REDUCE,
+        ]);
         names.extend([word::RECUR]);
         let distinct: BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(distinct.len(), names.len());

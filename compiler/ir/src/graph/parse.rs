@@ -229,6 +229,7 @@ impl Parser {
             word::GATHER => Ok(Op::Gather(self.gather(c)?)),
             word::ALL_GATHER => self.exchange(c, ExchangeKind::AllGather),
             word::ALL_TO_ALL => self.exchange(c, ExchangeKind::AllToAll),
+            word::ALL_REDUCE => self.exchange(c, ExchangeKind::AllReduce),
             word::RECUR => Ok(Op::Recur { init: self.known(c)?, reverse: c.eat("reverse") }),
             _ => Err(c.error_before("unknown operation")),
         }

@@ -125,7 +125,7 @@ fn body_line(program: &mut Program, c: &mut Cursor) -> Parsed<()> {
 }
 
 fn exchange(c: &mut Cursor) -> Parsed<Exchange> {
-    let kinds = [ExchangeKind::AllGather, ExchangeKind::AllToAll];
+    let kinds = [ExchangeKind::AllGather, ExchangeKind::AllToAll, ExchangeKind::AllReduce];
     let kind = c.one_of("a kind of exchange", &kinds, |kind| exchange_name(*kind))?;
     let among = among(c)?;
     let from = buffer_ref(c)?;

@@ -78,6 +78,7 @@ pub(super) fn exchange_name(kind: ExchangeKind) -> &'static str {
     match kind {
         ExchangeKind::AllGather => word::ALL_GATHER,
         ExchangeKind::AllToAll => word::ALL_TO_ALL,
+        ExchangeKind::AllReduce => word::ALL_REDUCE,
     }
 }
 

@@ -230,7 +230,8 @@ impl Draft {
         for (place, &at) in order.iter().enumerate() {
             bucket.push(at);
             let taken = &self.buffers[self.exchanges[at].to];
-            let row: i64 = taken.shape[1..].iter().map(|dim| dim.constant).product();
+            let rows = usize::from(self.exchanges[at].kind != ExchangeKind::AllReduce);
+            let row: i64 = taken.shape[rows..].iter().map(|dim| dim.constant).product();
             bytes += row * taken.elem.size() as i64;
             let own = spans[at];
             let next = order.get(place + 1).map(|&next| spans[next].after);

@@ -32,6 +32,16 @@ use dlc_ir::graph::{
 /// Sums of fewer elements go whole to every part: a message more costs as much as they do.
 pub(crate) const WHOLE: i64 = 256;
 
+/// How sums of parts meet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reduce {
+    /// In the frozen tree: the bits of one process, however many parts there are.
+    #[default]
+    Ordered,
+    /// Larger ones in an order that the transport chooses, which may follow the number of parts, their places and the library.
+    Fast,
+}
+
 /// One of the parts of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
@@ -39,6 +49,8 @@ pub struct Part {
     pub parts: u32,
     /// Which one this is, from 0.
     pub number: u32,
+    /// How sums meet.
+    pub reduce: Reduce,
 }
 
 impl Part {
@@ -206,8 +218,8 @@ fn cut(
     let mut window = None;
     let mut awaited = awaited_by_examples(&graph).into_iter();
     let mut split = rebuild(graph, |graph, node| {
-        let window =
-            window.get_or_insert_with(|| Window::new(graph, blocks.clone(), micro_batches));
+        let window = window
+            .get_or_insert_with(|| Window::new(graph, blocks.clone(), micro_batches, part.reduce));
         let awaited = awaited.next().expect("there is one for each node");
         Ok::<NodeId, SplitError>(window.place(graph, node, awaited, cx))
     })?;
@@ -240,17 +252,23 @@ struct Window {
     blocks: Vec<Block>,
     /// The shards of all micro-batches of a part, counted in micro-batches.
     micro: Option<Vec<Block>>,
+    reduce: Reduce,
 }
 
 impl Window {
-    fn new(graph: &mut Graph, blocks: Vec<Block>, micro_batches: Option<u32>) -> Window {
+    fn new(
+        graph: &mut Graph,
+        blocks: Vec<Block>,
+        micro_batches: Option<u32>,
+        reduce: Reduce,
+    ) -> Window {
         let origin = Origin { name: "window".to_owned(), span: None };
         let mut g = graph.build(Stage::Forward, origin);
         let leaf = g.input(WINDOW_INPUT, InputRole::Data, ElemType::I32, vec![Dim::fixed(3)]);
         let (whole, before) = (g.select_index(leaf, 0, 0), g.select_index(leaf, 0, 1));
         let single = |first| Block { first, count: 1 };
         let micro = micro_batches.map(|count| (0..count).map(single).collect());
-        Window { whole, before, blocks, micro }
+        Window { whole, before, blocks, micro, reduce }
     }
 
     /// Among whom a reduction over the batch is joined, and what each of them has, innermost first.
@@ -322,6 +340,11 @@ impl Window {
                 let own = graph.nodes.push(node);
                 let mut g = graph.build(stage, origin);
                 return self.levels().fold(own, |own, (among, blocks)| {
+                    let fast = self.reduce == Reduce::Fast && among == Among::Replicas;
+                    if fast && combine == Combine::Sum && is_large_float(&g, own) {
+                        let (kind, parts) = (ExchangeKind::AllReduce, blocks.len() as u32);
+                        return g.exchange(Exchange { kind, operand: own, parts, among, round: 0 });
+                    }
                     joined(&mut g, own, combine, among, blocks, awaited)
                 });
             }
@@ -394,6 +417,12 @@ fn first_extreme(
         place = g.select(take, its_place, place);
     }
     (best, place)
+}
+
+/// Whether a sum is of those that transports add up, and large enough to ask them for it. The others say whether to stop, as well.
+fn is_large_float(g: &GraphBuilder<'_>, sum: NodeId) -> bool {
+    let elements: i64 = g.shape(sum).iter().map(|dim| dim.constant).product();
+    elements >= WHOLE && matches!(g.elem(sum), ElemType::F32 | ElemType::F64)
 }
 
 /// The whole of a reduction over the batch, from what each part has of it. `awaited` where values of examples follow from it.

@@ -21,7 +21,7 @@
 mod cones;
 
 use crate::pass::{PassCx, PassError};
-use crate::split_batch::{self, Part, SplitError};
+use crate::split_batch::{self, Part, Reduce, SplitError};
 use cones::{Cones, elements};
 use dlc_abi::{Among, Dim, ExchangeKind, slice_name};
 use dlc_ir::affine::Affine;
@@ -63,7 +63,7 @@ impl UpdateMap {
         replicas: u32,
         read_elsewhere: impl Fn(&str) -> bool,
     ) -> Result<UpdateMap, SplitError> {
-        let part = Part { parts: replicas, number: 0 };
+        let part = Part { parts: replicas, number: 0, reduce: Reduce::Ordered };
         let graph = split_batch::run(graph, part, &PassCx::default())?;
         Ok(UpdateMap { replicas, leaves: cones::worthwhile(&graph, replicas, read_elsewhere) })
     }

@@ -4,7 +4,7 @@
 use super::{End, Leaves, Run, in_graph, in_tile, joined, leaves, of_part, sliced};
 use dlc_abi::{Among, Dim, Grid, Place, Wire, slice_name};
 use dlc_driver::model::{ModelGraphs, elaborate_text};
-use dlc_driver::ranks::{self, RankOf, Spread};
+use dlc_driver::ranks::{self, RankOf, Reduce, Spread};
 use dlc_harness::rng::Rng;
 use dlc_ir::graph::{self, Data, Graph, InputRole, Op, Tensor};
 
@@ -98,11 +98,12 @@ fn all_stages_give_the_whole(seed: u64, cases: usize, run: Run) {
         let settings = &elaborated.program.settings;
         let pieces = settings.pipeline.as_ref().map_or(1, |stages| stages.micro_batches as usize);
         let grid = settings.grid();
-        let spread = Spread::of(&elaborated, batch, grid)
+        let of = |rank| RankOf { grid, rank, reduce: Reduce::Ordered };
+        let spread = Spread::of(&elaborated, batch, of(0))
             .unwrap_or_else(|error| panic!("{error:?}\n{text}"));
         let mut works = Vec::new();
         for rank in 0..grid.ranks() {
-            let of = RankOf { grid, rank };
+            let of = of(rank);
             let (graph, _) = ranks::cut(train.clone(), of, &elaborated.program, &spread, batch)
                 .unwrap_or_else(|error| panic!("{error}\n{text}"));
             graph.verify().expect("the stage is lawful");
