@@ -220,11 +220,11 @@ fn copy_of(
 
 /// The operand's axes in the order in which the product's loops walk them, but for the last one, along which it is contiguous: what is read
 /// term after term lies side by side. Rows of a sequence that stand step by step would else be a whole batch of rows apart, which in
-/// powers of two want the same places in the caches.
+/// powers of two want the same places in the caches. The place in a window is walked by the inner one of its two loops.
 fn order_of_walk(subs: &[Affine], wanted_last: Option<usize>) -> Vec<usize> {
     let last = wanted_last.or(subs.len().checked_sub(1));
     let mut order: Vec<usize> = (0..subs.len()).filter(|&axis| Some(axis) != last).collect();
-    order.sort_by_key(|&axis| subs[axis].terms().first().map(|&(of_phase, _)| of_phase));
+    order.sort_by_key(|&axis| subs[axis].terms().last().map(|&(of_phase, _)| of_phase));
     order.extend(last);
     order
 }
@@ -306,6 +306,9 @@ mod tests {
         // Windows stay as they are: [n, h + u, w + v, c].
         let window = |a, b| Affine::new([(a, 1), (b, 1)], 0);
         let subs = [Affine::axis(0), window(1, 4), window(2, 5), Affine::axis(6)];
+        assert_eq!(order_of_walk(&subs, None), [0, 1, 2, 3]);
+        // Also those of a kernel's gradient, a sum over n, h and w: i3, i4 and i5 for the taps i0, i1 and the channel i2.
+        let subs = [Affine::axis(3), window(0, 4), window(1, 5), Affine::axis(2)];
         assert_eq!(order_of_walk(&subs, None), [0, 1, 2, 3]);
     }
 
